@@ -1,15 +1,15 @@
 """Every error the package raises on purpose; each says what was given, what is needed and the next step.
 
-    PosterioriError
-    ├── DataError            a table, array or file that cannot be used as it is
-    │   ├── ShapeError       axes or labels that do not fit a Space
-    │   └── UnitError        a unit that cannot be converted
-    ├── OptionError          an option, name or number outside what is offered
-    ├── UnanswerableError    a method was asked a question that it cannot answer
-    ├── LeakError            something has seen data that it must not have seen
-    ├── MissingExtraError    an optional package is needed
-    ├── MemoryBudgetError    the work would not fit in memory
-    └── StoreError           a result could not be written or read back
+PosterioriError
+├── DataError            a table, array or file that cannot be used as it is
+│   ├── ShapeError       axes or labels that do not fit a Space
+│   └── UnitError        a unit that cannot be converted
+├── OptionError          an option, name or number outside what is offered
+├── UnanswerableError    a method was asked a question that it cannot answer
+├── LeakError            something has seen data that it must not have seen
+├── MissingExtraError    an optional package is needed
+├── MemoryBudgetError    the work would not fit in memory
+└── StoreError           a result could not be written or read back
 """
 
 from __future__ import annotations
