@@ -1,0 +1,66 @@
+"""A report keeps figures, judges them by their gates and renders them."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from posteriori.audit.report import Figure, Gate, Report
+from posteriori.core.errors import DataError, OptionError
+
+REPORT = Report(
+    "nuclei <masses>",
+    (
+        Figure("coverage68", 0.6837, 0.0213, gate=Gate(0.60, 0.76)),
+        Figure("rms", 185.3, 12.4, "keV", Gate(high=180), note="71 nuclei & more"),
+        Figure("cases", 71),
+    ),
+)
+
+
+def test_text_shows_value_error_gate_and_verdict() -> None:
+    lines = REPORT.text().splitlines()
+    assert lines[0] == "nuclei <masses>"
+    assert lines[1].split("  ")[1:] and "0.684 ± 0.021" in lines[1] and "[0.6, 0.76]" in lines[1] and "pass" in lines[1]
+    assert "185 ± 12 keV" in lines[2] and "<= 180" in lines[2] and "FAIL" in lines[2]
+    assert lines[1].index("[0.6") == lines[2].index("<= 180")
+
+
+def test_a_report_passes_when_every_gate_holds() -> None:
+    assert not REPORT.passed and [f.name for f in REPORT.failed] == ["rms"]
+    assert REPORT.gated({"rms": Gate(high=200)}).passed
+    assert Report("empty").passed and Report("empty").text() == "empty"
+    assert REPORT["cases"].passed is None
+
+
+def test_json_is_strict_and_returns_the_same_report() -> None:
+    infinite = REPORT + Report("", (Figure("log_score", math.inf, math.inf),))
+    text = json.dumps(infinite.json(), allow_nan=False)
+    assert Report.from_json(json.loads(text)) == infinite
+
+
+def test_html_escapes_every_text() -> None:
+    page = REPORT.html()
+    assert "nuclei &lt;masses&gt;" in page and "71 nuclei &amp; more" in page and "<masses>" not in page
+
+
+def test_reports_join_under_prefixes() -> None:
+    joined = REPORT.under("S_n") + REPORT.under("S_p")
+    assert joined["S_p.rms"].value == 185.3 and len(joined) == 6 and "rms" not in joined
+    with pytest.raises(DataError, match="two figures named"):
+        REPORT + REPORT
+
+
+def test_bad_figures_and_gates_are_refused() -> None:
+    with pytest.raises(DataError, match="NaN"):
+        Figure("rms", math.nan)
+    with pytest.raises(DataError, match="standard error"):
+        Figure("rms", 1.0, -1.0)
+    with pytest.raises(OptionError, match="empty"):
+        Gate(2, 1)
+    with pytest.raises(OptionError, match="no figure 'crps'"):
+        REPORT["crps"]
+    with pytest.raises(OptionError, match="no figure 'crps'"):
+        REPORT.gated({"crps": Gate(high=1)})
