@@ -54,8 +54,8 @@ _RYDBERG = CONSTANTS["hydrogen_ionisation"].value
 def nuclei(Z: ArrayLike, N: ArrayLike) -> tuple[Integers, Integers]:
     """Proton and neutron numbers as integer arrays of one shape.
 
-    Raises ``DataError`` naming the first element that is no integer or outside 0 <= Z <= 140, 0 <= N <= 250, Z + N >= 1,
-    and ``ShapeError`` where the two shapes do not broadcast.
+    Raises ``DataError`` naming the first element that is no integer or outside 0 <= Z <= 140, 0 <= N <= 250,
+    Z + N >= 1, and ``ShapeError`` where the two shapes do not broadcast.
     """
     protons, neutrons = _integers("Z", Z, LARGEST_Z), _integers("N", N, LARGEST_N)
     try:

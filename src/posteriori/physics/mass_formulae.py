@@ -125,8 +125,8 @@ def _pairing(z: Integers, n: Integers) -> Floats:
 def _fluid(count: Integers, bent: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     """Master term M, shell term S, cubic s and quartic q scalars and orbit number p of ``count`` like nucleons.
 
-    Sub-shells k = 1, 2, ... hold k + 1 (k odd: the largest j of its oscillator shell) or k (k - 2)/4 nucleons (k even: the
-    rest); they fill in order, and a deformed nucleus promotes four nucleons to the next sub-shell.
+    Sub-shells k = 1, 2, ... hold k + 1 (k odd: the largest j of its oscillator shell) or k (k - 2)/4 nucleons (k even:
+    the rest); they fill in order, and a deformed nucleus promotes four nucleons to the next sub-shell.
     """
     before = np.concatenate([[0], np.cumsum(_SUBSHELLS)])
     last = np.searchsorted(before[1:], count, side="left")  # 0-based index of the last sub-shell that is occupied

@@ -1,0 +1,1 @@
+"""Nuclear masses: evaluated tables, mass models and what is asked of them."""
