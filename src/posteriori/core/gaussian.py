@@ -1,0 +1,100 @@
+"""A posterior that is Gaussian."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import log, pi
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from posteriori.core.covariance import Covariance, DenseCovariance
+from posteriori.core.draws import Draws
+from posteriori.core.errors import ShapeError
+from posteriori.core.operator import Operator
+from posteriori.core.posterior import DRAWS, Posterior, apply_to_draws
+from posteriori.core.random import Rng
+from posteriori.core.space import Space
+
+
+class Gaussian(Posterior):
+    """N(location, covariance); all problems share the covariance, each has its location.
+
+    Args:
+        space: what the axes mean.
+        location: (*problem, *space.shape).
+        covariance: over the flat cells of ``space``.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        location: Tensor,
+        covariance: Covariance,
+        *,
+        problems: Mapping[str, Any] | None = None,
+        log_evidence: Tensor | None = None,
+    ) -> None:
+        super().__init__(space, problems, log_evidence)
+        space.check(location, "location")
+        if covariance.size != space.size:
+            raise ShapeError(f"a covariance of {covariance.size} cells does not fit {space} of {space.size}.")
+        self.register_buffer("location", location)
+        self.location: Tensor
+        self.covariance = covariance
+
+    def sample(self, n: int, rng: Rng) -> Tensor:
+        """``n`` draws; problems get independent ones."""
+        batch = self.location.shape[: self.location.ndim - len(self.space.shape)]
+        noise = self.covariance.sample(n * batch.numel(), rng).reshape(n, *batch, *self.space.shape)
+        return self.location + noise.to(self.location.dtype)
+
+    def center(self) -> Tensor:
+        return self.location
+
+    def spread(self) -> Tensor:
+        return self.space.unflat(self.covariance.diagonal().sqrt()).to(self.location.dtype).expand_as(self.location)
+
+    def quantile(self, p: Tensor) -> Tensor:
+        z = torch.special.ndtri(p.double()).to(self.location)
+        return self.location + z.reshape(-1, *(1,) * self.location.ndim) * self.spread()
+
+    def covariance_between(self, cells: Tensor) -> Tensor:
+        return self.covariance.block(cells, cells)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Log density, float64 (*batch,) of (*batch, *space.shape); costs one dense Cholesky factor the first time."""
+        root = self.dense().root.double()
+        residual = self.space.flat(x - self.location).double()
+        white = torch.linalg.solve_triangular(root, residual.reshape(-1, self.space.size).mT, upper=False)
+        mahalanobis = white.square().sum(0).reshape(residual.shape[:-1])
+        return -0.5 * (mahalanobis + self.space.size * log(2 * pi)) - root.diagonal().log().sum()
+
+    def dense(self) -> DenseCovariance:
+        """The covariance as a whole matrix, made once."""
+        if not isinstance(self.covariance, DenseCovariance):
+            self.covariance = DenseCovariance(self.covariance.dense())
+        return self.covariance
+
+    def map(
+        self,
+        f: Operator | Callable[..., Tensor],
+        *,
+        space: Space | None = None,
+        draws: int = DRAWS,
+        rng: Rng | None = None,
+    ) -> Posterior:
+        """Exact for a linear Operator; ``draws`` rows otherwise, never a silent linearisation."""
+        if isinstance(f, Operator) and f.linear:
+            with torch.no_grad():
+                mapped: Posterior = Gaussian(
+                    f.codomain, f(self.location), DenseCovariance(self.covariance.under(f)), problems=self.problems
+                )
+        else:
+            rng = rng or self._rng("map")
+            x = self.sample(draws, rng.child("draws"))
+            values, landed = apply_to_draws(x, f, space, rng.child("f"))
+            mapped = Draws(landed, values)
+        mapped.run = self.run
+        return mapped

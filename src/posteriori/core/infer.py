@@ -1,0 +1,103 @@
+"""The one verb: a target and a method give a posterior that knows how it was made."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from posteriori.core.posterior import Labelled, Posterior
+from posteriori.core.random import Rng
+from posteriori.core.run import Context, Progress, Run, describe, digest, references, silent, versions
+from posteriori.core.store import Store
+from posteriori.core.target import Inverse, Target
+
+THREADS = 1
+"""Threads of every task: fixed, so that sums are added in the same order however many workers there are."""
+
+
+class Method(Protocol):
+    """A way to answer: a frozen dataclass of hyper-parameters."""
+
+    def __call__(self, target: Target, context: Context) -> Posterior:
+        """The posterior of ``target``.
+
+        Raises:
+            UnanswerableError: this method cannot answer this target.
+        """
+
+
+@runtime_checkable
+class HasEvidence(Protocol):
+    """A method that can give log ∫ exp(-energy) with a gradient in the target's parameters."""
+
+    def log_evidence(self, target: Target) -> Tensor:
+        """Float64 (*problem,), differentiable."""
+
+
+def infer(
+    target: Target,
+    method: Method,
+    seed: int = 0,
+    device: str = "cpu",
+    executor: Executor | None = None,
+    progress: Progress = silent,
+    store: Store | str | Path | None = None,
+) -> Posterior:
+    """What is believed about the unknown of ``target`` once its data are seen.
+
+    Args:
+        target: the question; never changed.
+        method: the way to answer it.
+        seed: of everything random; the same seed gives the same arrays for any number of workers.
+        device: where tensors live while the method runs.
+        executor: runs independent tasks; None means this process.
+        progress: wraps long loops.
+        store: a folder for checkpoints, from which an interrupted call goes on; None keeps none.
+
+    Raises:
+        UnanswerableError: the method cannot answer this target.
+    """
+    folder = Store(Path(store)) if isinstance(store, (str, Path)) else store
+    context = Context(Rng(seed), device, executor, progress, folder)
+    moved = target if device == "cpu" else deepcopy(target).to(device)
+    wall, cpu = time.perf_counter(), time.process_time()
+    with fixed_threads():
+        posterior = method(moved, context)
+    run = Run(
+        method=describe(method),
+        seed=seed,
+        device=device,
+        threads=THREADS,
+        versions=versions(),
+        hashes={name: digest(buffer) for name, buffer in target.named_buffers(recurse=False)},
+        wall_seconds=time.perf_counter() - wall,
+        cpu_seconds=time.process_time() - cpu,
+        references=references(target, method, posterior),
+    )
+    return posterior.made_by(run, _observed(target))
+
+
+@contextmanager
+def fixed_threads() -> Iterator[None]:
+    """Torch on :data:`THREADS` threads inside, as before outside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _observed(target: Target) -> Labelled | None:
+    if not isinstance(target, Inverse):
+        return None
+    space = target.operator.codomain
+    return space.dataset(target.data, target.problems) if space.parts else space.label(target.data, target.problems)

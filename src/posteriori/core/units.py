@@ -1,0 +1,36 @@
+"""Conversion between units; pint is loaded only when two units differ."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from posteriori.core.errors import UnitError
+
+
+def factor(given: str, wanted: str) -> float:
+    """The number that turns values in unit ``given`` into unit ``wanted``.
+
+    Raises:
+        UnitError: a unit is unknown, the two measure different things, or the scale has an offset (degC).
+    """
+    if given == wanted:
+        return 1.0
+    registry = _registry()
+    try:
+        scale = registry.Quantity(1.0, given).to(wanted).magnitude
+        offset = registry.Quantity(0.0, given).to(wanted).magnitude
+    except Exception as error:  # pint raises several unrelated classes
+        raise UnitError(f"cannot turn [{given}] into [{wanted}]: {error}; give the values in [{wanted}].") from error
+    if offset != 0.0:
+        raise UnitError(f"[{given}] has another zero than [{wanted}]; convert the values before passing them on.")
+    return float(scale)
+
+
+@cache
+def _registry() -> Any:
+    import pint
+
+    registry: Any = pint.UnitRegistry()
+    registry.define("milligal = 1e-5 m/s**2 = mGal = mgal_gravity")
+    return registry

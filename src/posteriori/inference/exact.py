@@ -1,0 +1,93 @@
+"""Exact answers to linear-Gaussian questions, by one dense Cholesky factor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log, pi
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from posteriori.core import memory
+from posteriori.core.covariance import ConditionedCovariance, cholesky
+from posteriori.core.errors import UnanswerableError
+from posteriori.core.gaussian import Gaussian
+from posteriori.core.noise import Normal
+from posteriori.core.prior import GaussianLaw
+from posteriori.core.run import Context
+from posteriori.core.target import Inverse, Target
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The posterior of ``d = J m + b + e`` with m and e Gaussian, in closed form.
+
+    With K the prior covariance, R the noise covariance and S = J K Jᵀ + R (m, m):
+    mean μ + K Jᵀ S⁻¹ (d - J μ - b), covariance K - K Jᵀ S⁻¹ J K, evidence N(d; J μ + b, S).
+    Many data sets (problem dims) share one factor of S.
+
+    Reference: Tarantola (2005), Inverse Problem Theory, SIAM, section 3.2.
+    """
+
+    references: ClassVar[tuple[str, ...]] = ("Tarantola (2005), Inverse Problem Theory, SIAM, section 3.2.",)
+
+    def __call__(self, target: Target, context: Context) -> Gaussian:
+        """The Gaussian posterior; its covariance stays structured."""
+        inverse, prior, noise = linear_gaussian(target, "Exact")
+        with torch.no_grad():
+            factor, residual = _factor(inverse, prior, noise)
+            pull = torch.cholesky_solve(residual.mT, factor).mT.reshape(*inverse.batch, len(factor))
+            operator = inverse.operator
+            shift = prior.covariance.matmul(operator.domain.flat(operator.adjoint(operator.codomain.unflat(pull))))
+            covariance = ConditionedCovariance(prior.covariance, operator, factor)
+            evidence = _log_normal(factor, residual).reshape(inverse.batch)
+        location = prior.location + operator.domain.unflat(shift)
+        return Gaussian(inverse.space, location, covariance, problems=inverse.problems, log_evidence=evidence)
+
+    def log_evidence(self, target: Target) -> Tensor:
+        """log N(d; J μ + b, S), float64 (*problem,), differentiable in every learnt part."""
+        inverse, prior, noise = linear_gaussian(target, "Exact")
+        return _log_normal(*_factor(inverse, prior, noise)).reshape(inverse.batch)
+
+    @staticmethod
+    def example() -> tuple[Exact, Inverse]:
+        """A method with a small question that it answers exactly."""
+        from posteriori.inference.problems import regression
+
+        return Exact(), regression()
+
+
+def linear_gaussian(target: Target, who: str) -> tuple[Inverse, GaussianLaw, Normal]:
+    """The parts of a linear-Gaussian question.
+
+    Raises:
+        UnanswerableError: it is of another kind; the message says which part and what to use.
+    """
+    if not isinstance(target, Inverse):
+        raise UnanswerableError(f"{who} answers Inverse targets, not {type(target).__name__}; use HMC.")
+    if not target.operator.linear:
+        raise UnanswerableError(f"{who} needs a linear operator; {target.operator} is not: use Laplace or HMC.")
+    if not isinstance(target.prior, GaussianLaw):
+        raise UnanswerableError(f"{who} needs a Gaussian prior, not {type(target.prior).__name__}: use HMC.")
+    if not isinstance(target.noise, Normal):
+        raise UnanswerableError(f"{who} needs Normal noise, not {type(target.noise).__name__}: use Laplace or HMC.")
+    return target, target.prior, target.noise
+
+
+def _factor(target: Inverse, prior: GaussianLaw, noise: Normal) -> tuple[Tensor, Tensor]:
+    """Cholesky factor of S (m, m) and the residuals d - J μ - b (problems, m)."""
+    operator = target.operator
+    m = operator.codomain.size
+    memory.require(4 * 8 * m**2, f"a covariance of {m} data", "use ConjugateGradients, or fewer data")
+    s = prior.covariance.under(operator)
+    variance = noise.variance(m).to(s)
+    factor = cholesky(s + torch.diag(variance))
+    residual = operator.codomain.flat(target.data - operator(prior.location)).reshape(-1, m)
+    return factor, residual.to(s)
+
+
+def _log_normal(factor: Tensor, residual: Tensor) -> Tensor:
+    white = torch.linalg.solve_triangular(factor, residual.mT, upper=False)
+    constant = factor.diagonal().log().sum() + 0.5 * len(factor) * log(2 * pi)
+    return (-0.5 * white.square().sum(0) - constant).double()
