@@ -1,0 +1,1 @@
+"""The sciences: data, problems, scores and studies, one folder each."""

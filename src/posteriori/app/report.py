@@ -1,0 +1,97 @@
+"""One offline HTML file about one run: audit, pictures, tables, provenance, references."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from posteriori.app.options import short
+from posteriori.core.errors import StoreError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+    from posteriori.app.record import Record
+    from posteriori.audit.report import Report
+
+LARGEST = 2_000_000  # [bytes]
+RESOLUTIONS = (110, 80, 55)  # dots per inch, tried in turn until the file is small enough
+ROWS = 15  # of a table, the rest is in its file
+STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.constrained_layout.use": True,
+    "figure.figsize": (8.0, 4.6),
+    "font.size": 10.0,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "svg.hashsalt": "posteriori",
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the report shows; ``about`` is the study's docstring."""
+
+    record: Record
+    about: str
+    report: Report
+    scores: Mapping[str, Any]
+    pictures: Mapping[str, Callable[[], Figure]]
+    tables: Mapping[str, DataFrame]
+
+    def html(self) -> str:
+        """The whole file; raises ``StoreError`` where pictures keep it above 2 MB at the lowest resolution."""
+        import matplotlib as mpl
+
+        with mpl.rc_context(STYLE):
+            figures = [(caption, draw()) for caption, draw in self.pictures.items()]
+            for resolution in RESOLUTIONS:
+                page = self._page([(caption, _picture(figure, resolution)) for caption, figure in figures])
+                if len(page.encode()) <= LARGEST:
+                    return page
+        raise StoreError(
+            f"the report of {self.record.study} would be {len(page)} bytes, {LARGEST} at most; draw fewer pictures."
+        )
+
+    def _page(self, pictures: Sequence[tuple[str, str]]) -> str:
+        import jinja2
+
+        loader = jinja2.PackageLoader("posteriori.app")
+        environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        environment.filters["paragraphs"] = lambda text: [part.replace("\n", " ") for part in text.split("\n\n")]
+        environment.filters["number"] = short
+        return environment.get_template("report.html.j2").render(
+            about=self.about,
+            report=self.report,
+            scores=self.scores,
+            pictures=pictures,
+            tables={name: _rows(frame) for name, frame in self.tables.items()},
+            record=self.record,
+        )
+
+
+def _picture(figure: Figure, resolution: int) -> str:
+    """``figure`` as a data address, of SVG or PNG the shorter."""
+    files = []
+    for kind, media, options in (
+        ("svg", "image/svg+xml", {"metadata": {"Date": None}}),
+        ("png", "image/png", {"dpi": resolution, "pil_kwargs": {"optimize": True}}),
+    ):
+        file = io.BytesIO()
+        figure.savefig(file, format=kind, facecolor="white", **options)
+        files.append((len(file.getvalue()), media, file.getvalue()))
+    _, media, content = min(files)
+    return f"data:{media};base64,{base64.b64encode(content).decode()}"
+
+
+def _rows(frame: DataFrame) -> dict[str, Any]:
+    """The head of a table as text, and how many rows there are."""
+    head = [[short(value) for value in row] for row in frame.head(ROWS).itertuples(index=False)]
+    return {"columns": list(map(str, frame.columns)), "rows": head, "total": len(frame)}
