@@ -23,15 +23,22 @@ REPORT = Report(
 def test_text_shows_value_error_gate_and_verdict() -> None:
     lines = REPORT.text().splitlines()
     assert lines[0] == "nuclei <masses>"
-    assert lines[1].split("  ")[1:] and "0.684 ± 0.021" in lines[1] and "[0.6, 0.76]" in lines[1] and "pass" in lines[1]
-    assert "185 ± 12 keV" in lines[2] and "<= 180" in lines[2] and "FAIL" in lines[2]
+    assert lines[1].split("  ")[1:]
+    assert "0.684 ± 0.021" in lines[1]
+    assert "[0.6, 0.76]" in lines[1]
+    assert "pass" in lines[1]
+    assert "185 ± 12 keV" in lines[2]
+    assert "<= 180" in lines[2]
+    assert "FAIL" in lines[2]
     assert lines[1].index("[0.6") == lines[2].index("<= 180")
 
 
 def test_a_report_passes_when_every_gate_holds() -> None:
-    assert not REPORT.passed and [f.name for f in REPORT.failed] == ["rms"]
+    assert not REPORT.passed
+    assert [f.name for f in REPORT.failed] == ["rms"]
     assert REPORT.gated({"rms": Gate(high=200)}).passed
-    assert Report("empty").passed and Report("empty").text() == "empty"
+    assert Report("empty").passed
+    assert Report("empty").text() == "empty"
     assert REPORT["cases"].passed is None
 
 
@@ -43,12 +50,16 @@ def test_json_is_strict_and_returns_the_same_report() -> None:
 
 def test_html_escapes_every_text() -> None:
     page = REPORT.html()
-    assert "nuclei &lt;masses&gt;" in page and "71 nuclei &amp; more" in page and "<masses>" not in page
+    assert "nuclei &lt;masses&gt;" in page
+    assert "71 nuclei &amp; more" in page
+    assert "<masses>" not in page
 
 
 def test_reports_join_under_prefixes() -> None:
     joined = REPORT.under("S_n") + REPORT.under("S_p")
-    assert joined["S_p.rms"].value == 185.3 and len(joined) == 6 and "rms" not in joined
+    assert joined["S_p.rms"].value == 185.3
+    assert len(joined) == 6
+    assert "rms" not in joined
     with pytest.raises(DataError, match="two figures named"):
         REPORT + REPORT
 

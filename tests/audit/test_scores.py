@@ -102,7 +102,9 @@ def test_interval_score_charges_width_and_misses() -> None:
 def test_crps_is_twice_the_mean_quantile_score() -> None:
     levels = (torch.arange(20_000, dtype=torch.float64) + 0.5) / 20_000
     quantiles = torch.special.ndtri(levels)
-    loss = torch.stack([scores.quantile_score(q, tensor(0.6), p) for q, p in zip(quantiles[::20], levels[::20].tolist(), strict=True)])
+    loss = torch.stack(
+        [scores.quantile_score(q, tensor(0.6), p) for q, p in zip(quantiles[::20], levels[::20].tolist(), strict=True)]
+    )
     want = scores.crps_gaussian(tensor(0.0), tensor(1.0), tensor(0.6)).item()
     assert 2 * loss.mean().item() == pytest.approx(want, abs=2e-3)
 

@@ -20,7 +20,8 @@ class Coverage:
     """How often intervals of one ``level`` held the truth.
 
     ``standard_error`` is that of independent cases, the deviation of Beta(hits + 1, misses + 1), or the cluster-robust
-    one of blocks where that is larger; [``low``, ``high``] is the exact 95 % binomial (Clopper-Pearson) interval of independent cases.
+    one of blocks where that is larger; [``low``, ``high``] is the exact 95 % binomial (Clopper-Pearson) interval of
+    independent cases.
     """
 
     level: float
@@ -129,28 +130,31 @@ def mahalanobis(mean: Tensor, covariance: Tensor, truth: Tensor) -> Mahalanobis:
     Cases are independent; the sum follows chi-square(n).
     """
     squares = whitened(mean, cholesky(covariance), truth).square()
-    n = squares.numel()
-    total = squares.sum().item()
-    tail = min(special.chdtrc(n, total), special.chdtr(n, total))
-    return Mahalanobis(total / n, (2 / n) ** 0.5, n, min(1.0, 2 * float(tail)))
+    return chi_square(squares.sum().item(), squares.numel())
 
 
 def mahalanobis_draws(draws: Tensor, truth: Tensor) -> Mahalanobis:
-    """The same from m equal-weight independent draws, (draw, element), with their own mean and covariance.
+    """The same from m independent draws of equal weight, (draw, *case, element), with their own mean and covariance.
 
-    Scaled to Hotelling's F: m (m - k) / ((m + 1) (m - 1) k) d² follows F(k, m - k) if the law is Gaussian; it is
-    given times (m - k - 2) / (m - k), so that a true law has 1 on average. Needs m >= k + 5.
+    m (m - k) / ((m + 1) (m - 1) k) d² follows F(k, m - k) for a Gaussian law (Hotelling); each case's value is
+    replaced by the chi-square(k) value of equal probability, so that few draws cost power but give no bias.
+    Needs m >= k + 5.
     """
-    m, k = draws.shape
+    m, k = len(draws), draws.shape[-1]
     if m < k + 5:
         raise DataError(f"{m} draws cannot give the covariance of {k} elements; draw at least {k + 5}, or take fewer.")
     mean = draws.mean(0)
-    covariance = (draws - mean).T @ (draws - mean) / (m - 1)
-    d2 = whitened(mean, cholesky(covariance), truth).square().sum().item()
-    f = m * (m - k) / ((m + 1) * (m - 1) * k) * d2
-    tail = min(special.fdtrc(k, m - k, f), special.fdtr(k, m - k, f))
-    error = (2 * (m - 2) / (k * (m - k - 4))) ** 0.5
-    return Mahalanobis(f * (m - k - 2) / (m - k), error, k, min(1.0, 2 * float(tail)))
+    centred = (draws - mean).movedim(0, -2)
+    factor = cholesky(centred.mT @ centred / (m - 1))
+    d2 = whitened(mean, factor, truth).square().sum(-1).reshape(-1).numpy()
+    tail = special.fdtrc(k, m - k, m * (m - k) / ((m + 1) * (m - 1) * k) * d2)
+    return chi_square(float(special.chdtri(k, tail.clip(min=1e-300)).sum()), k * len(d2))
+
+
+def chi_square(total: float, n: int) -> Mahalanobis:
+    """A sum of squares that follows chi-square(n) under the law, per dimension."""
+    tail = min(special.chdtrc(n, total), special.chdtr(n, total))
+    return Mahalanobis(total / n, (2 / n) ** 0.5, n, min(1.0, 2 * float(tail)))
 
 
 def _hits(lower: Tensor, upper: Tensor, truth: Tensor, level: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Are stated probabilities the frequencies with which events come: reliability curve, Brier's parts, calibration error."""
+"""Do events come as often as stated: reliability curve, parts of Brier's score, calibration error."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ class ReliabilityCurve:
     cases: Tensor
 
 
-def brier_parts(
-    probability: Tensor, outcome: Tensor, bins: int = 10, blocks: Tensor | None = None
-) -> BrierParts:
+def brier_parts(probability: Tensor, outcome: Tensor, bins: int = 10, blocks: Tensor | None = None) -> BrierParts:
     """Brier's score of an event and its parts over equal-width bins, each with its jackknife error."""
     p, o = _pairs(probability, outcome)
     onto = torch.nn.functional.one_hot(_bin(p, bins), bins).to(torch.float64)
@@ -70,9 +68,7 @@ def brier_parts(
     return BrierParts(*(jackknife(terms, part, blocks) for part in parts))
 
 
-def calibration_error(
-    probability: Tensor, outcome: Tensor, bins: int = 10, blocks: Tensor | None = None
-) -> Estimate:
+def calibration_error(probability: Tensor, outcome: Tensor, bins: int = 10, blocks: Tensor | None = None) -> Estimate:
     """Expected calibration error: mean over cases of |stated - observed| of their bin; biased up in small samples.
 
     Reference: Naeini, Cooper & Hauskrecht (2015), obtaining well calibrated probabilities using Bayesian binning.
@@ -89,7 +85,7 @@ def calibration_error(
 
 
 def reliability_curve(probability: Tensor, outcome: Tensor, bins: int = 10) -> ReliabilityCurve:
-    """Observed frequency against stated probability in equal-width bins; errors are those of a Beta(k + 1, n - k + 1)."""
+    """Observed frequency against stated probability in equal-width bins; errors as in ``rate_error``."""
     p, o = _pairs(probability, outcome)
     index = _bin(p, bins)
     n = torch.bincount(index, minlength=bins)

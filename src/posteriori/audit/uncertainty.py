@@ -59,10 +59,11 @@ def split_variance(means: Tensor, variances: Tensor, weights: Tensor | None = No
 
 
 def split_entropy(probabilities: Tensor, weights: Tensor | None = None) -> Split:
-    """Entropy over classes [nat]: aleatoric the members' mean entropy, epistemic their mutual information with the class.
+    """Entropy over classes [nat]: aleatoric the members' mean entropy, epistemic what their mean has on top.
 
-    ``probabilities`` are (member, *case, class). With few sampled members the epistemic part is biased down, to about
-    (m - 1) / m of itself; with ``weights``, (member,), the mixture is the law itself.
+    The latter is the mutual information of member and class. ``probabilities`` are (member, *case, class). With few
+    sampled members it is biased down, to about (m - 1) / m of itself; with ``weights``, (member,), the mixture is the
+    law itself.
 
     Reference: Depeweg et al. (2018), decomposition of uncertainty in Bayesian deep learning.
     """
@@ -96,8 +97,8 @@ def bias_variance(refits: Tensor, truth: Tensor, noise_variance: Tensor | None =
     noise = torch.zeros_like(truth) if noise_variance is None else noise_variance.expand_as(truth)
     whole = _bias_variance(refits, truth, noise)
     left = [[part.mean() for part in _bias_variance(_without(refits, i), truth, noise)] for i in _each(refits)]
-    parts = [_both(part, [row[k] for row in left]) for k, part in enumerate(whole)]
-    return BiasVariance(*parts, average(noise))
+    error, bias2, variance = (_both(part, [row[k] for row in left]) for k, part in enumerate(whole))
+    return BiasVariance(error, bias2, variance, average(noise))
 
 
 def _bias_variance(f: Tensor, y: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
