@@ -74,3 +74,11 @@ class Conditional(Protocol):
 
     def given(self, condition: Any) -> Prior:
         """The prior under ``condition``."""
+
+
+@runtime_checkable
+class HasLogPrior(Protocol):
+    """Learnt numbers that are themselves uncertain: what fits them adds this to the evidence."""
+
+    def log_prior(self) -> Tensor:
+        """Log density of the current numbers, a float64 scalar, up to a constant."""
