@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,10 +67,13 @@ class Page:
         environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
         environment.filters["paragraphs"] = lambda text: [part.replace("\n", " ") for part in text.split("\n\n")]
         environment.filters["number"] = short
+        audited = {figure.name for figure in self.report.figures}
+        groups, rest = _grouped({name: score for name, score in self.scores.items() if name not in audited})
         return environment.get_template("report.html.j2").render(
             about=self.about,
             report=self.report,
-            scores=self.scores,
+            groups=groups,
+            scores=rest,
             pictures=pictures,
             tables={name: _rows(frame) for name, frame in self.tables.items()},
             record=self.record,
@@ -95,3 +98,25 @@ def _rows(frame: DataFrame) -> dict[str, Any]:
     """The head of a table as text, and how many rows there are."""
     head = [[short(value) for value in row] for row in frame.head(ROWS).itertuples(index=False)]
     return {"columns": list(map(str, frame.columns)), "rows": head, "total": len(frame)}
+
+
+def _grouped(scores: Mapping[str, Any]) -> tuple[dict[tuple[str, ...], dict[str, list[Any]]], dict[str, Any]]:
+    """Scores ``row.column`` as tables, one for each set of columns that rows share; and the scores without a dot."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name, score in _flat(scores):
+        row, _, column = name.rpartition(".")
+        rows.setdefault(row, {})[column] = score
+    rest = rows.pop("", {})
+    tables: dict[tuple[str, ...], dict[str, list[Any]]] = {}
+    for name, columns in rows.items():
+        tables.setdefault(tuple(columns), {})[name] = list(columns.values())
+    return tables, rest
+
+
+def _flat(scores: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every score of nested dictionaries under its dotted name."""
+    for name, score in scores.items():
+        if isinstance(score, Mapping):
+            yield from _flat(score, f"{prefix}{name}.")
+        else:
+            yield prefix + name, score
