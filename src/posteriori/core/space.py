@@ -60,7 +60,10 @@ class Space:
         """Join Spaces of other shapes and units into one: a single flat axis inside, a Dataset outside."""
         named = tuple(replace(part, name=name) for name, part in parts.items())
         labels = np.concatenate([[f"{p.name}[{i}]" for i in range(p.size)] for p in named])
-        return Space("+".join(parts), {"element": labels}, parts=named)
+        mask = None
+        if any(p.mask is not None for p in named):
+            mask = torch.cat([torch.ones(p.size, dtype=torch.bool) if p.mask is None else p.flat(p.mask) for p in named])
+        return Space("+".join(parts), {"element": labels}, mask=mask, parts=named)
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -122,7 +125,7 @@ class Space:
         return _positions(self.labels(dim), np.atleast_1d(np.asarray(labels)), f"{self.name}.{dim}")
 
     def select(self, dim: str, labels: Any) -> Space:
-        """The part of this Space with ``labels`` along ``dim``, in their order."""
+        """The part of this Space with ``labels`` along ``dim``, in their order; of a joined one, its flat elements."""
         index = self.index(dim, labels)
         at = index.numpy()
         axis = self.dims.index(dim)
@@ -131,6 +134,7 @@ class Space:
             coords={d: (self.labels(d)[at] if d == dim else c) for d, c in self.coords.items()},
             mask=None if self.mask is None else self.mask.index_select(axis, index),
             extra={k: (d, v[at] if d == dim else v) for k, (d, v) in self.extra.items()},
+            parts=(),
         )
 
     def same(self, other: Space) -> bool:
@@ -189,15 +193,14 @@ class Space:
             array = array.isel({dim: _positions(given, self.labels(dim), f"{what}.{dim}").numpy()})
         array = array.transpose(..., *self.dims)
         scale = units.factor(str(array.attrs.get("units", self.unit)), self.unit)
-        values = np.ascontiguousarray(array.values)
-        if not np.issubdtype(values.dtype, np.floating):
-            values = values.astype(np.float64)
+        kept = array.dtype in (np.float32, np.float64)
+        values = np.array(array.values, np.dtype(array.dtype.type if kept else np.float64), order="C")
         return self._finite(torch.from_numpy(values) * scale, what)
 
     def _finite(self, tensor: Tensor, what: str) -> Tensor:
         bad = ~torch.isfinite(tensor)
         if self.mask is not None:
-            tensor = torch.where(self.mask, tensor, torch.zeros((), dtype=tensor.dtype))
+            tensor = tensor.masked_fill(~self.mask, 0)
             bad = bad & self.mask
         if bool(bad.any()):
             where = tuple(int(i) for i in bad.nonzero()[0])
@@ -215,7 +218,7 @@ class Space:
 
 
 def _labels(name: str, dim: str, given: Labels | Sequence[Any] | int) -> Labels:
-    labels = np.arange(given) if isinstance(given, int) else np.asarray(given)
+    labels = np.arange(given) if isinstance(given, int) else _plain(np.asarray(given))
     if labels.ndim != 1:
         raise ShapeError(f"labels of {name}.{dim} have shape {labels.shape}; one axis is needed.")
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
@@ -231,24 +234,41 @@ def _labels(name: str, dim: str, given: Labels | Sequence[Any] | int) -> Labels:
 
 def _positions(have: Labels, want: Labels, what: str) -> Tensor:
     """Where each wanted label stands among those at hand."""
+    have, want = _plain(have), _plain(want)
+    if len(want) == 0:
+        return torch.zeros(0, dtype=torch.int64)
+    if len(have) == 0:
+        raise ShapeError(f"{what} has no labels at all, so not {want[0]!r}.")
+    numbers = {"i", "u", "f"}
+    if have.dtype.kind != want.dtype.kind and {have.dtype.kind, want.dtype.kind} - numbers:
+        raise ShapeError(f"labels of {what} are {have.dtype}, those asked for {want.dtype}; give both the same type.")
     order = np.argsort(have, kind="stable")
     ranked = have[order]
-    if have.dtype.kind == "f" or want.dtype.kind == "f":
-        gaps = np.diff(ranked.astype(float))
-        tolerance = COORDINATE_TOLERANCE * (gaps.min() if len(gaps) else 1.0)
-        right = np.clip(np.searchsorted(ranked, want), 0, len(ranked) - 1)
+    right = np.clip(np.searchsorted(ranked, want), 0, len(ranked) - 1)
+    if "f" in (have.dtype.kind, want.dtype.kind):
         left = np.clip(right - 1, 0, None)
         nearest = np.where(np.abs(ranked[left] - want) < np.abs(ranked[right] - want), left, right)
-        missing = np.abs(ranked[nearest] - want) > tolerance
+        missing = ~(np.abs(ranked[nearest] - want) <= COORDINATE_TOLERANCE * min(_spacing(ranked), _spacing(want)))
     else:
-        if have.dtype.kind != want.dtype.kind and {have.dtype.kind, want.dtype.kind} - set("iu"):
-            raise ShapeError(f"labels of {what} are {have.dtype}, those asked for {want.dtype}.")
-        nearest = np.clip(np.searchsorted(ranked, want), 0, max(len(ranked) - 1, 0))
-        missing = np.ones(len(want), bool) if len(ranked) == 0 else ranked[nearest] != want
+        nearest = right
+        missing = ranked[nearest] != want
     if missing.any():
         first = want[missing][0]
         raise ShapeError(f"{what} has no label {first!r} ({int(missing.sum())} of {len(want)} are missing).")
     return torch.from_numpy(order[nearest].astype(np.int64))
+
+
+def _plain(labels: Labels) -> Labels:
+    """Strings that pandas keeps as objects, as NumPy strings."""
+    if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels):
+        return labels.astype(str)
+    return labels
+
+
+def _spacing(labels: Labels) -> float:
+    """The smallest gap between different labels; 1 for a single one."""
+    gaps = np.diff(np.unique(labels[np.isfinite(labels)]).astype(float))
+    return float(gaps.min()) if len(gaps) else 1.0
 
 
 def _agree(a: Labels, b: Labels) -> bool:

@@ -172,5 +172,6 @@ def _problems(space: Space, data: xr.DataArray | xr.Dataset | Tensor) -> Mapping
 
 def _as_noise(noise: xr.DataArray | float, space: Space) -> Noise:
     if isinstance(noise, xr.DataArray):
-        return Normal(space.flat(space.align(noise, "standard deviation")))
+        sigma = space.align(noise, "standard deviation")
+        return Normal(space.flat(sigma if space.mask is None else sigma.where(space.mask, 1.0)))
     return Normal(float(noise))
