@@ -94,15 +94,19 @@ class DiagonalCovariance(Covariance):
 
 
 class DenseCovariance(Covariance):
-    """A whole ``matrix`` (n, n); its Cholesky factor is made at the first draw and kept."""
+    """A whole ``matrix`` (n, n), or one for each problem (*problem, n, n).
+
+    Its Cholesky factor is made at the first draw and kept. With problems, ``sample(n)`` gives ``n`` rows that
+    belong to the problems in turn, and ``n`` is a multiple of their number.
+    """
 
     def __init__(self, matrix: Tensor) -> None:
         super().__init__()
-        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        if matrix.ndim < 2 or matrix.shape[-2] != matrix.shape[-1]:
             raise DataError(f"a covariance is square; {tuple(matrix.shape)} was given.")
         self.register_buffer("matrix", matrix)
         self.matrix: Tensor
-        self.size = len(matrix)
+        self.size = matrix.shape[-1]
         self._root: Tensor | None = None
 
     @property
@@ -111,7 +115,7 @@ class DenseCovariance(Covariance):
 
     @property
     def root(self) -> Tensor:
-        """L with L Lᵀ = Σ, (n, n)."""
+        """L with L Lᵀ = Σ, (*problem, n, n)."""
         if self._root is None or self._root.dtype != self.matrix.dtype:
             self._root = cholesky(self.matrix)
         return self._root
@@ -120,16 +124,18 @@ class DenseCovariance(Covariance):
         return self.matrix
 
     def block(self, rows: Tensor, columns: Tensor) -> Tensor:
-        return self.matrix[rows[:, None], columns]
+        return self.matrix[..., rows[:, None], columns]
 
     def diagonal(self) -> Tensor:
-        return self.matrix.diagonal()
+        return self.matrix.diagonal(dim1=-2, dim2=-1)
 
     def matmul(self, v: Tensor) -> Tensor:
         return v @ self.matrix
 
     def sample(self, n: int, rng: Rng) -> Tensor:
-        return rng.normal((n, self.size), self.matrix) @ self.root.mT
+        problems = self.matrix.shape[:-2]
+        white = rng.normal((n // problems.numel(), *problems, 1, self.size), self.matrix)
+        return (white @ self.root.mT).reshape(n, self.size)
 
 
 class LowRankCovariance(Covariance):
@@ -292,15 +298,16 @@ def cholesky(matrix: Tensor) -> Tensor:
     if not bool(torch.isfinite(matrix).all()):
         raise DataError("a covariance is not finite; look for a zero length, an overflow or a NaN in what made it.")
     factor, info = torch.linalg.cholesky_ex(matrix)
-    jitter = JITTER * float(matrix.diagonal().mean().detach())
+    jitter = JITTER * float(matrix.diagonal(dim1=-2, dim2=-1).mean().detach())
+    eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     for _ in range(6):
-        if int(info) == 0:
+        if not bool(info.any()):
             return factor
-        factor, info = torch.linalg.cholesky_ex(matrix + jitter * torch.eye(len(matrix), dtype=matrix.dtype))
+        factor, info = torch.linalg.cholesky_ex(matrix + jitter * eye)
         jitter *= 10
-    if int(info) == 0:
+    if not bool(info.any()):
         return factor
     raise DataError(
-        f"a covariance of {len(matrix)} cells is not positive definite (pivot {int(info)}, jitter {jitter / 10:.1e}); "
+        f"a covariance of {len(eye)} cells is not positive definite (pivot {int(info.max())}, jitter {jitter / 10:.1e}); "
         "add noise to the data, drop repeated rows, or use float64."
     )

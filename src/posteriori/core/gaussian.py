@@ -19,7 +19,7 @@ from posteriori.core.space import Space
 
 
 class Gaussian(Posterior):
-    """N(location, covariance); all problems share the covariance, each has its location.
+    """N(location, covariance); each problem has its location, and shares the covariance or has its own.
 
     Args:
         space: what the axes mean.
@@ -67,9 +67,12 @@ class Gaussian(Posterior):
         """Log density, float64 (*batch,) of (*batch, *space.shape); costs one dense Cholesky factor the first time."""
         root = self.dense().root.double()
         residual = self.space.flat(x - self.location).double()
-        white = torch.linalg.solve_triangular(root, residual.reshape(-1, self.space.size).mT, upper=False)
-        mahalanobis = white.square().sum(0).reshape(residual.shape[:-1])
-        return -0.5 * (mahalanobis + self.space.size * log(2 * pi)) - root.diagonal().log().sum()
+        problems = root.shape[:-2]
+        columns = residual.reshape(-1, *problems, self.space.size).movedim(0, -1)
+        white = torch.linalg.solve_triangular(root, columns, upper=False)
+        mahalanobis = white.square().sum(-2).movedim(-1, 0).reshape(residual.shape[:-1])
+        log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return -0.5 * (mahalanobis + self.space.size * log(2 * pi)) - log_det
 
     def dense(self) -> DenseCovariance:
         """The covariance as a whole matrix, made once."""
