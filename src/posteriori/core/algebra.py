@@ -42,7 +42,7 @@ class Scale(TorchOperator):
     ) -> None:
         super().__init__()
         self.domain = domain
-        self.codomain = Space(domain.name, domain.coords, unit or domain.unit, extra=domain.extra)
+        self.codomain = Space(domain.name, domain.coords, unit or domain.unit, mask=domain.mask, extra=domain.extra)
         self.register_buffer("factor", torch.as_tensor(factor, dtype=torch.float64))
         self.register_buffer("shift", torch.as_tensor(shift, dtype=torch.float64))
         self.factor: Tensor

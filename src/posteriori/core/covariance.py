@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import deepcopy
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from posteriori.core.errors import DataError
 from posteriori.core.operator import Operator, Selection
 from posteriori.core.random import Rng
 
+M = TypeVar("M", bound=nn.Module)
 JITTER = 1e-10
 """First share of the mean variance added to a diagonal whose Cholesky factor fails."""
 
@@ -116,7 +119,7 @@ class DenseCovariance(Covariance):
     @property
     def root(self) -> Tensor:
         """L with L Lᵀ = Σ, (*problem, n, n)."""
-        if self._root is None or self._root.dtype != self.matrix.dtype:
+        if self._root is None or not _alike(self._root, self.matrix):
             self._root = cholesky(self.matrix)
         return self._root
 
@@ -200,6 +203,7 @@ class SumCovariance(Covariance):
         return sum(others, first)
 
     def sample(self, n: int, rng: Rng) -> Tensor:
+        rng = rng.fresh()
         first, *others = (part.sample(n, rng.child(i)) for i, part in enumerate(self.terms))
         return sum(others, first)
 
@@ -238,15 +242,18 @@ class ConditionedCovariance(Covariance):
         prior: Σ over n cells.
         operator: the linear J that made the data.
         factor: Cholesky factor L (m, m) of S = J Σ Jᵀ + R.
+
+    What ``prior`` and ``operator`` learn later no longer changes it.
     """
 
     def __init__(self, prior: Covariance, operator: Operator, factor: Tensor) -> None:
         super().__init__()
-        self.prior, self.operator = prior, operator
-        self.register_buffer("factor", factor)
+        self.prior, self.operator = frozen(prior), frozen(operator)
+        self.register_buffer("factor", factor.detach())
         self.factor: Tensor
         self.size = prior.size
         self._whitened: Tensor | None = None
+        self._root: Tensor | None = None
 
     @property
     def like(self) -> Tensor:
@@ -255,7 +262,7 @@ class ConditionedCovariance(Covariance):
     @property
     def whitened(self) -> Tensor:
         """W = L⁻¹ J Σ, (m, n); made at the first whole product and kept."""
-        if self._whitened is None:
+        if self._whitened is None or not _alike(self._whitened, self.factor):
             m, n = len(self.factor), self.size
             memory.require(2 * m * n * self.like.element_size(), f"{m} data against {n} cells")
             self._whitened = torch.linalg.solve_triangular(self.factor, self.prior.across(self.operator), upper=False)
@@ -286,11 +293,33 @@ class ConditionedCovariance(Covariance):
         return self.prior.matmul(v) - (v @ self.whitened.mT) @ self.whitened
 
     def sample(self, n: int, rng: Rng) -> Tensor:
-        return DenseCovariance(self.dense()).sample(n, rng)
+        if self._root is None or not _alike(self._root, self.factor):
+            self._root = cholesky(self.dense(), float(self.prior.diagonal().mean()))
+        return rng.normal((n, self.size), self.factor) @ self._root.mT
 
 
-def cholesky(matrix: Tensor) -> Tensor:
+def frozen(module: M) -> M:
+    """``module`` itself when nothing in it learns; else a copy with fixed parameters that shares every other tensor."""
+    if not any(p.requires_grad for p in module.parameters()):
+        return module
+    shared: dict[int, Any] = {}
+    for part in module.modules():
+        for value in (*part.__dict__.values(), *part._buffers.values()):
+            if isinstance(value, Tensor):
+                shared[id(value)] = value.detach()
+    for parameter in module.parameters():
+        shared[id(parameter)] = nn.Parameter(parameter.detach().clone(), requires_grad=False)
+    return deepcopy(module, shared)
+
+
+def _alike(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and a.device == b.device
+
+
+def cholesky(matrix: Tensor, scale: float | None = None) -> Tensor:
     """The lower factor, after the least jitter on the diagonal that makes one exist.
+
+    ``scale`` is the variance that the jitter is a share of: that of the prior, where ``matrix`` is a small difference.
 
     Raises:
         DataError: the matrix is not finite, or far from positive definite.
@@ -298,7 +327,7 @@ def cholesky(matrix: Tensor) -> Tensor:
     if not bool(torch.isfinite(matrix).all()):
         raise DataError("a covariance is not finite; look for a zero length, an overflow or a NaN in what made it.")
     factor, info = torch.linalg.cholesky_ex(matrix)
-    jitter = JITTER * float(matrix.diagonal(dim1=-2, dim2=-1).mean().detach())
+    jitter = JITTER * (float(matrix.diagonal(dim1=-2, dim2=-1).mean().detach()) if scale is None else scale)
     eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     for _ in range(6):
         if not bool(info.any()):
@@ -308,6 +337,6 @@ def cholesky(matrix: Tensor) -> Tensor:
     if not bool(info.any()):
         return factor
     raise DataError(
-        f"a covariance of {len(eye)} cells is not positive definite (pivot {int(info.max())}, jitter {jitter / 10:.1e}); "
-        "add noise to the data, drop repeated rows, or use float64."
+        f"a covariance of {len(eye)} cells is not positive definite (pivot {int(info.max())}, "
+        f"jitter {jitter / 10:.1e}); add noise to the data, drop repeated rows, or use float64."
     )

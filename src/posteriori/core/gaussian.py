@@ -43,6 +43,7 @@ class Gaussian(Posterior):
         self.register_buffer("location", location)
         self.location: Tensor
         self.covariance = covariance
+        self._whole: tuple[DenseCovariance, ...] = ()
 
     def sample(self, n: int, rng: Rng) -> Tensor:
         """``n`` draws; problems get independent ones."""
@@ -54,7 +55,8 @@ class Gaussian(Posterior):
         return self.location
 
     def spread(self) -> Tensor:
-        return self.space.unflat(self.covariance.diagonal().sqrt()).to(self.location.dtype).expand_as(self.location)
+        std = self.covariance.diagonal().clamp_min(0.0).sqrt()
+        return self.space.unflat(std).to(self.location.dtype).expand_as(self.location)
 
     def quantile(self, p: Tensor) -> Tensor:
         z = torch.special.ndtri(p.double()).to(self.location)
@@ -75,10 +77,15 @@ class Gaussian(Posterior):
         return -0.5 * (mahalanobis + self.space.size * log(2 * pi)) - log_det
 
     def dense(self) -> DenseCovariance:
-        """The covariance as a whole matrix, made once."""
-        if not isinstance(self.covariance, DenseCovariance):
-            self.covariance = DenseCovariance(self.covariance.dense())
-        return self.covariance
+        """The covariance as a whole matrix; made once, or at each call where the covariance learns."""
+        if isinstance(self.covariance, DenseCovariance):
+            return self.covariance
+        if any(p.requires_grad for p in self.covariance.parameters()):
+            return DenseCovariance(self.covariance.dense())
+        like = self.covariance.like
+        if not self._whole or self._whole[0].matrix.dtype != like.dtype or self._whole[0].matrix.device != like.device:
+            self._whole = (DenseCovariance(self.covariance.dense()),)
+        return self._whole[0]
 
     def map(
         self,

@@ -53,6 +53,7 @@ class Mixture(Posterior):
 
     def sample(self, n: int, rng: Rng) -> Tensor:
         """``n`` draws: each component gives its share, in random order."""
+        rng = rng.fresh()
         edges = self.weights.cumsum(0).cpu()
         start = rng.uniform(())
         points = (torch.arange(n, dtype=torch.float64) + start) / n

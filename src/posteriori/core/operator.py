@@ -112,10 +112,11 @@ class TorchOperator(Operator):
 
     def vjp(self, m: Tensor, r: Tensor) -> Tensor:
         """J(m)ᵀ r by reverse-mode differentiation."""
+        learns = r.requires_grad or m.requires_grad or any(p.requires_grad for p in self.parameters())
+        outer = torch.is_grad_enabled() and learns
         with torch.enable_grad():
             point = m if m.requires_grad else m.detach().requires_grad_()
             prediction = self.forward(point)
-            outer = r.requires_grad or m.requires_grad
             found = torch.autograd.grad(prediction, point, r, create_graph=outer, allow_unused=True)[0]
         return torch.zeros_like(m) if found is None else found
 
@@ -170,7 +171,8 @@ class Selection(TorchOperator):
 
     def __init__(self, domain: Space, codomain: Space, index: Tensor) -> None:
         super().__init__()
-        if len(index) != codomain.size or (len(index) and int(index.max()) >= domain.size):
+        inside = len(index) == 0 or (int(index.min()) >= 0 and int(index.max()) < domain.size)
+        if len(index) != codomain.size or not inside:
             raise ShapeError(f"{len(index)} positions cannot select {codomain} from {domain}.")
         self.domain, self.codomain = domain, codomain
         self.register_buffer("index", index)

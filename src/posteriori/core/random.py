@@ -24,7 +24,13 @@ class Rng:
 
     def child(self, *key: str | int) -> Rng:
         """The stream below this one that ``key`` names; independent of what was drawn before."""
-        return Rng(self.seed, self.path + tuple(f"{type(k).__name__}:{k}" for k in key))
+        return Rng(self.seed, self.path + tuple(f"{type(k).__name__}:{k}".replace("/", "//") for k in key))
+
+    def fresh(self) -> Rng:
+        """A stream that no earlier call gave, for parts of a draw: calling twice must not draw the same twice."""
+        calls = self.__dict__.get("_calls", 0)
+        self.__dict__["_calls"] = calls + 1
+        return self.child("fresh", calls)
 
     @property
     def entropy(self) -> int:

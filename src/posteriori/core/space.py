@@ -62,7 +62,9 @@ class Space:
         labels = np.concatenate([[f"{p.name}[{i}]" for i in range(p.size)] for p in named])
         mask = None
         if any(p.mask is not None for p in named):
-            mask = torch.cat([torch.ones(p.size, dtype=torch.bool) if p.mask is None else p.flat(p.mask) for p in named])
+            whole = torch.ones(sum(p.size for p in named), dtype=torch.bool)
+            pieces = torch.split(whole, [p.size for p in named])
+            mask = torch.cat([w if p.mask is None else p.flat(p.mask) for w, p in zip(pieces, named, strict=True)])
         return Space("+".join(parts), {"element": labels}, mask=mask, parts=named)
 
     @property

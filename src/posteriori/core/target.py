@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from posteriori.core.errors import ShapeError, UnanswerableError
 from posteriori.core.noise import Noise, Normal
-from posteriori.core.operator import Event, Operator
+from posteriori.core.operator import Event, Operator, Selection
 from posteriori.core.prior import Density, Energy, Prior, Samples
 from posteriori.core.random import Rng
 from posteriori.core.space import Space
@@ -69,12 +69,20 @@ class Inverse(Target):
 
     def misfit(self, x: Tensor) -> Tensor:
         """-log p(data | x), float64 (*batch,), all constants kept; gaps do not count."""
+        seen = self.seen()
+        space = seen.operator.codomain
+        return seen.noise.energy(space.flat(seen.data), space.flat(seen.operator(x)))
+
+    def seen(self) -> Inverse:
+        """The same question asked of the defined data alone, along one flat dim; itself where there is no gap."""
         space = self.operator.codomain
-        data, prediction = space.flat(self.data), space.flat(self.operator(x))
         if space.mask is None:
-            return self.noise.energy(data, prediction)
-        seen = space.flat(space.mask).nonzero()[:, 0]
-        return self.noise.part(seen).energy(data[..., seen], prediction[..., seen])
+            return self
+        keep = Selection.where(space, space.mask, "datum")
+        other = copy(self)
+        other._buffers = {**self._buffers, "data": keep(self.data)}
+        other._modules = {**self._modules, "operator": keep @ self.operator, "noise": self.noise.part(keep.index)}
+        return other
 
     def energy(self, x: Tensor) -> Tensor:
         """misfit + prior energy (its -log density where it is normalised)."""
@@ -88,6 +96,7 @@ class Inverse(Target):
         """
         if not isinstance(self.prior, Samples):
             raise UnanswerableError(f"{type(self.prior).__name__} cannot be drawn from, so nothing can be simulated.")
+        rng = rng.fresh()
         x = self.prior.sample(n, rng.child("prior"))
         space = self.operator.codomain
         with torch.no_grad():

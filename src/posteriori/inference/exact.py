@@ -46,7 +46,7 @@ class Exact:
             shift = _pushed(prior, operator, pull)
             covariance = ConditionedCovariance(prior.covariance, operator, factor)
             evidence = log_normal(factor, residual, alpha).reshape(inverse.batch)
-        location = prior.location + operator.domain.unflat(shift)
+            location = prior.location + operator.domain.unflat(shift)
         return Gaussian(inverse.space, location, covariance, problems=inverse.problems, log_evidence=evidence)
 
     def log_evidence(self, target: Target) -> Tensor:
@@ -61,7 +61,7 @@ class Exact:
 
 
 def linear_gaussian(target: Target, who: str) -> tuple[Inverse, GaussianLaw, Normal]:
-    """The parts of a linear-Gaussian question.
+    """The parts of a linear-Gaussian question, gaps in the data left out.
 
     Raises:
         UnanswerableError: it is of another kind; the message says which part and what to use.
@@ -74,7 +74,9 @@ def linear_gaussian(target: Target, who: str) -> tuple[Inverse, GaussianLaw, Nor
         raise UnanswerableError(f"{who} needs a Gaussian prior, not {type(target.prior).__name__}: use HMC.")
     if not isinstance(target.noise, Normal):
         raise UnanswerableError(f"{who} needs Normal noise, not {type(target.noise).__name__}: use Laplace or HMC.")
-    return target, target.prior, target.noise
+    seen = target.seen()
+    assert isinstance(seen.noise, Normal)
+    return seen, target.prior, seen.noise
 
 
 def _pushed(prior: GaussianLaw, operator: Operator, pull: Tensor) -> Tensor:
