@@ -58,9 +58,10 @@ def mass_table(folder: Path, masses: dict[int, pd.DataFrame]) -> str:
     lines += [f"# {data.citation(year)}; {source(folder / name)}" for year, name in MASS_FILES.items()]
     lines += ["year,Z,N,mass_excess,sigma,measured"]
     for year, table in masses.items():
-        for row in table.sort_values(data.KEY).itertuples():
-            excess, sigma = shortest(row.mass_excess), shortest(row.sigma)
-            lines.append(f"{year},{row.Z},{row.N},{excess},{sigma},{int(row.measured)}")
+        ordered = table.sort_values(data.KEY)
+        columns = (ordered[name].tolist() for name in ("Z", "N", "mass_excess", "sigma", "measured"))
+        for Z, N, excess, sigma, measured in zip(*columns, strict=True):
+            lines.append(f"{year},{Z},{N},{shortest(excess)},{shortest(sigma)},{int(measured)}")
     return "\n".join(lines) + "\n"
 
 
@@ -70,16 +71,16 @@ def state_table(folder: Path, states: dict[int, pd.DataFrame]) -> str:
     lines += ["# s(table), p(article-unstable), ? (not known), = (measured), > or < (limits), ~ (estimated)."]
     lines += [f"# {boundness.CITATIONS[year]}; {source(folder / name)}" for year, name in NUBASE_FILES.items()]
     lines += ["Z,N," + ",".join(map(str, states))]
-    cells = {
-        year: {
-            (row.Z, row.N): boundness.encode(row.binding, row.half_life, row.half_life_kind)
-            for row in table.itertuples()
-        }
-        for year, table in states.items()
-    }
+    cells = {year: state_cells(table) for year, table in states.items()}
     for Z, N in sorted(set().union(*cells.values())):
         lines.append(f"{Z},{N}," + ",".join(cells[year].get((Z, N), "") for year in states))
     return "\n".join(lines) + "\n"
+
+
+def state_cells(table: pd.DataFrame) -> dict[tuple[int, int], str]:
+    """One cell a ground state."""
+    columns = (table[name].tolist() for name in ("Z", "N", "binding", "half_life", "half_life_kind"))
+    return {(Z, N): boundness.encode(*state) for Z, N, *state in zip(*columns, strict=True)}
 
 
 def list_table(masses: dict[int, pd.DataFrame]) -> str:

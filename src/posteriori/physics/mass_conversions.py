@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 LARGEST_Z = 140
-LARGEST_N = 250
+LARGEST_N = 320
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ _RYDBERG = CONSTANTS["hydrogen_ionisation"].value
 def nuclei(Z: ArrayLike, N: ArrayLike) -> tuple[Integers, Integers]:
     """Proton and neutron numbers as integer arrays of one shape.
 
-    Raises ``DataError`` naming the first element that is no integer or outside 0 <= Z <= 140, 0 <= N <= 250,
+    Raises ``DataError`` naming the first element that is no integer or outside 0 <= Z <= 140, 0 <= N <= 320,
     Z + N >= 1, and ``ShapeError`` where the two shapes do not broadcast.
     """
     protons, neutrons = _integers("Z", Z, LARGEST_Z), _integers("N", N, LARGEST_N)

@@ -29,7 +29,7 @@ DZ10_1996.setflags(write=False)
 
 _DEFORMED_ABOVE_Z = 50
 _DEFORMED_NUCLEONS = 4
-_SUBSHELLS = np.array([k + 1 if k % 2 else k * (k - 2) // 4 for k in range(1, 19)])
+_SUBSHELLS = np.array([k + 1 if k % 2 else k * (k - 2) // 4 for k in range(1, 21)])
 
 
 def semf5(Z: ArrayLike, N: ArrayLike) -> Floats:

@@ -1,4 +1,4 @@
-"""Which nuclei are known to hold together and which to fall apart, edition by edition: what drip lines are scored on."""
+"""Which nuclei are known to hold together and which to fall apart: what drip lines are scored on."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def settled(year: int) -> pd.DataFrame:
     masses that put a separation energy 3 sigma from zero (all on the endangered side for bound, any one for unbound),
     then a long life of a neutron-rich nucleus.
     """
-    energies = _separations(year)
-    negative = (energies["value"] < -SURE * energies["sigma"]).any(axis=1)
-    positive = energies["value"] > SURE * energies["sigma"]
-    nucleons = energies.index.get_level_values("Z") + energies.index.get_level_values("N")
-    proton_rich = energies.index.get_level_values("Z") > _stable_protons(nucleons.to_numpy())
+    deviations = _separations(year)
+    negative = (deviations < -SURE).any(axis=1)
+    positive = deviations > SURE
+    protons, neutrons = (deviations.index.get_level_values(name).to_numpy() for name in KEY)
+    proton_rich = protons > _stable_protons(protons + neutrons)
     safe = np.where(proton_rich, positive["S_p"] & positive["S_2p"], positive["S_n"] & positive["S_2n"])
-    masses = pd.DataFrame({"unbound": negative, "bound": safe & ~negative}, index=energies.index)
+    masses = pd.DataFrame({"unbound": negative, "bound": safe & ~negative}, index=deviations.index)
 
     states = ground_states(year).set_index(KEY)
     index = masses.index.union(states.index)
@@ -81,14 +81,15 @@ def settled(year: int) -> pd.DataFrame:
     bound = ~emits & (masses["bound"] | (lives & ~masses["unbound"])).to_numpy()
     evidence = np.where(emits, "emission", np.where(weighed, "mass", "lifetime"))
     table = pd.DataFrame({"bound": bound, "evidence": evidence}, index=index)
-    return table[emits | weighed | lives].sort_index().reset_index()
+    return table.loc[emits | weighed | lives].sort_index().reset_index()
 
 
 def settled_since(train: int, test: int) -> pd.DataFrame:
     """What ``test`` has settled and ``train`` had not, columns as ``settled``: where to score P(bound)."""
     ordered(train, test)
     later = settled(test)
-    return only_in(later, settled(train)).merge(later, on=KEY)
+    new: pd.DataFrame = only_in(later, settled(train)).merge(later, on=KEY)
+    return new
 
 
 def encode(binding: str, half_life: float | None, kind: str) -> str:
@@ -107,19 +108,18 @@ def _decode(cell: str) -> tuple[str, float | None, str]:
 
 
 def _separations(year: int) -> pd.DataFrame:
-    """Separation energies [keV] between measured masses; columns (value | sigma, S_n ...), index (Z, N)."""
+    """S_n, S_2n, S_p and S_2p between measured masses, in their own standard deviations; index (Z, N)."""
     table = evaluation(year)
     table = table[table["measured"]].set_index(KEY)
     hydrogen, neutron = CONSTANTS["hydrogen_mass_excess"].value, CONSTANTS["neutron_mass_excess"].value
-    columns = {}
+    columns: dict[str, pd.Series[float]] = {}
     for name, protons, neutrons in (("S_n", 0, 1), ("S_2n", 0, 2), ("S_p", 1, 0), ("S_2p", 2, 0)):
         partner = pd.MultiIndex.from_arrays(
             [table.index.get_level_values("Z") - protons, table.index.get_level_values("N") - neutrons], names=KEY
         )
         rest = table.reindex(partner).set_index(table.index)
-        free = protons * hydrogen + neutrons * neutron
-        columns["value", name] = rest["mass_excess"] - table["mass_excess"] + free
-        columns["sigma", name] = np.hypot(rest["sigma"], table["sigma"])
+        energy = rest["mass_excess"] - table["mass_excess"] + protons * hydrogen + neutrons * neutron
+        columns[name] = energy / (rest["sigma"] ** 2 + table["sigma"] ** 2) ** 0.5
     return pd.DataFrame(columns)
 
 
