@@ -6,7 +6,6 @@ Exit codes: 0 done, 1 an audit gate failed or a repeated run differs, 2 bad inpu
 from __future__ import annotations
 
 import json
-import os
 import sys
 import traceback
 from datetime import datetime
@@ -106,7 +105,7 @@ def run(
     entry = catalogue.find(study)
     words, seed = _take_seed([*(settings or []), *(["quick=true"] if quick else [])], seed)
     given = options.assignments(words, [option.name for option in entry.options], entry.name)
-    folder = out or Path("runs") / entry.name / f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}"
+    folder = out or Path("runs") / entry.name / f"{datetime.now():%Y%m%d-%H%M%S-%f}"
     job = app.runner.Job.of(entry.name, given, seed, device, workers)
     bars = Bars()
     try:
