@@ -5,6 +5,7 @@ Pairs are many (n²) and displacements few, so that the cost of a composite kern
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,9 @@ import torch
 from torch import Tensor
 
 from posteriori.core.errors import DataError
+
+STRIP = 128
+"""Rows that are worked out at once."""
 
 
 @dataclass(frozen=True)
@@ -36,35 +40,98 @@ class Lattice:
         return ((dx == 0) & (dy == 0)).double()
 
     def index(self, a: Tensor, b: Tensor) -> Tensor:
-        """Where in a flat table the displacement of each pair stands, int64 (n, m).
-
-        Raises:
-            DataError: points further apart than the lattice reaches.
-        """
+        """Where in a flat table the displacement of each pair stands, int64 (n, m)."""
         dx = a[:, None, 0] - b[:, 0] + self.reach_x
         dy = a[:, None, 1] - b[:, 1] + self.reach_y
         height = 2 * self.reach_y + 1
-        if dx.numel() and not (
-            int(dx.min()) >= 0 and int(dx.max()) <= 2 * self.reach_x and int(dy.min()) >= 0 and int(dy.max()) < height
-        ):
-            raise DataError(f"points lie further apart than the lattice ({self.reach_x}, {self.reach_y}) reaches.")
         return (dx * height + dy).long()
 
 
-def gather(table: Tensor, index: Tensor) -> Tensor:
-    """``table.flatten()[index]``, with a derivative that counts instead of scattering."""
-    return _Gather.apply(table, index)  # type: ignore[no-untyped-call]
+@dataclass(frozen=True)
+class LatticePart:
+    """A stationary table [cells] times an amplitude at either point: ``table[b - a] · at_x[a] · at_y[b]``.
+
+    Args:
+        table: (2 reach_x + 1, 2 reach_y + 1).
+        at_x, at_y: amplitudes at the points of either side, (n,) and (m,).
+        view: which of the sets of points the displacement is taken in.
+    """
+
+    table: Tensor
+    at_x: Tensor
+    at_y: Tensor
+    view: int = 0
 
 
-class _Gather(torch.autograd.Function):
+def lattice_sum(lattice: Lattice, views: Sequence[tuple[Tensor, Tensor]], parts: Sequence[LatticePart]) -> Tensor:
+    """Σ of the parts for every pair of points, (n, m), differentiable in tables and amplitudes.
+
+    Args:
+        views: pairs of point sets (n, 2) and (m, 2); a view whose two sets are one object is symmetric, and so must
+            all amplitudes be then: half of the work is saved.
+    """
+    reach_check(lattice, views)
+    flat = [tensor for part in parts for tensor in (part.table, part.at_x, part.at_y)]
+    return _LatticeSum.apply(lattice, tuple(views), tuple(part.view for part in parts), *flat)  # type: ignore[no-untyped-call]
+
+
+def reach_check(lattice: Lattice, views: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Refuse points further apart than the lattice reaches.
+
+    Raises:
+        DataError: they are.
+    """
+    for x, y in views:
+        if len(x) and len(y):
+            gap = torch.maximum((x.amax(0) - y.amin(0)).abs(), (y.amax(0) - x.amin(0)).abs())
+            if float(gap[0]) > lattice.reach_x or float(gap[1]) > lattice.reach_y:
+                raise DataError(f"points lie {gap.tolist()} apart; the lattice reaches {lattice}.")
+
+
+class _LatticeSum(torch.autograd.Function):
+    """Worked out in strips of rows that stay in cache; the strips are made again for the derivative, not kept."""
+
     @staticmethod
-    def forward(ctx: Any, table: Tensor, index: Tensor) -> Tensor:
-        ctx.save_for_backward(index)
-        ctx.shape = table.shape
-        return torch.take(table, index)
+    def forward(ctx: Any, lattice: Lattice, views: Any, at: tuple[int, ...], *flat: Tensor) -> Tensor:
+        ctx.lattice, ctx.views, ctx.at = lattice, views, at
+        ctx.save_for_backward(*flat)
+        (x, y), symmetric = views[0], views[0][0] is views[0][1]
+        total = torch.empty(len(x), len(y), dtype=flat[0].dtype)
+        for start, stop, width, index in _strips(lattice, views, symmetric):
+            strip = torch.zeros(stop - start, width, dtype=flat[0].dtype)
+            for g, view in enumerate(at):
+                table, at_x, at_y = flat[3 * g : 3 * g + 3]
+                strip += torch.take(table, index[view]).mul_(at_x[start:stop, None]).mul_(at_y[:width])
+            total[start:stop, :width] = strip
+            if symmetric:
+                total[:start, start:stop] = strip[:, :start].mT
+        return total
 
     @staticmethod
-    def backward(ctx: Any, r: Tensor) -> tuple[Tensor, None]:
-        (index,) = ctx.saved_tensors
-        sums = torch.bincount(index.reshape(-1), r.reshape(-1), ctx.shape.numel())
-        return sums.reshape(ctx.shape), None
+    def backward(ctx: Any, g_total: Tensor) -> tuple[Any, ...]:
+        flat = ctx.saved_tensors
+        symmetric = ctx.views[0][0] is ctx.views[0][1]
+        sums = [torch.zeros_like(tensor) for tensor in flat]
+        for start, stop, width, index in _strips(ctx.lattice, ctx.views, symmetric):
+            strip = g_total[start:stop, :width]
+            if symmetric:
+                strip = strip + g_total[:width, start:stop].mT
+                strip[:, start:stop] *= 0.5
+            for g, view in enumerate(ctx.at):
+                table, at_x, at_y = flat[3 * g : 3 * g + 3]
+                half = strip * at_y[:width]
+                values = torch.take(table, index[view])
+                sums[3 * g + 1][start:stop] += (half * values).sum(1)
+                half.mul_(at_x[start:stop, None])
+                sums[3 * g + 2][:width] += values.mul_(strip).mul_(at_x[start:stop, None]).sum(0)
+                counts = torch.bincount(index[view].reshape(-1), half.reshape(-1), table.numel())
+                sums[3 * g] += counts.reshape(table.shape)
+        return None, None, None, *sums
+
+
+def _strips(lattice: Lattice, views: Any, symmetric: bool) -> Iterator[tuple[int, int, int, list[Tensor]]]:
+    n, m = len(views[0][0]), len(views[0][1])
+    for start in range(0, n, STRIP):
+        stop = min(start + STRIP, n)
+        width = stop if symmetric else m
+        yield start, stop, width, [lattice.index(x[start:stop], y[:width]) for x, y in views]
