@@ -18,6 +18,7 @@ from posteriori.core.operator import Operator, Selection
 from posteriori.core.prior import GaussianLaw
 from posteriori.core.run import Context
 from posteriori.core.target import Inverse, Target
+from posteriori.inference.parts import without_gaps
 from posteriori.inference.problems import regression
 
 
@@ -38,12 +39,12 @@ class Exact:
         """The Gaussian posterior; its covariance stays structured."""
         inverse, prior, noise = linear_gaussian(target, "Exact")
         with torch.no_grad():
-            s, residual = _evidence_parts(inverse, prior, noise)
+            s, residual = evidence_parts(inverse, prior, noise)
             factor = cholesky(s)
             alpha = torch.cholesky_solve(residual.mT, factor).mT
             pull = alpha.reshape(*inverse.batch, len(factor))
             operator = inverse.operator
-            shift = _pushed(prior, operator, pull)
+            shift = pushed(prior, operator, pull)
             covariance = ConditionedCovariance(prior.covariance, operator, factor)
             evidence = log_normal(factor, residual, alpha).reshape(inverse.batch)
             location = prior.location + operator.domain.unflat(shift)
@@ -52,7 +53,7 @@ class Exact:
     def log_evidence(self, target: Target) -> Tensor:
         """log N(d; J μ + b, S), float64 (*problem,), differentiable in every learnt part."""
         inverse, prior, noise = linear_gaussian(target, "Exact")
-        return _LogNormal.apply(*_evidence_parts(inverse, prior, noise)).reshape(inverse.batch)  # type: ignore[no-untyped-call]
+        return _LogNormal.apply(*evidence_parts(inverse, prior, noise)).reshape(inverse.batch)  # type: ignore[no-untyped-call]
 
     @staticmethod
     def example() -> tuple[Exact, Inverse]:
@@ -79,14 +80,14 @@ def linear_gaussian(target: Target, who: str) -> tuple[Inverse, GaussianLaw, Nor
     return seen, target.prior, seen.noise
 
 
-def _pushed(prior: GaussianLaw, operator: Operator, pull: Tensor) -> Tensor:
+def pushed(prior: GaussianLaw, operator: Operator, pull: Tensor) -> Tensor:
     """K Jᵀ α, (*problem, n)."""
     if isinstance(operator, Selection):
         return pull @ prior.covariance.across(operator)
     return prior.covariance.matmul(operator.domain.flat(operator.adjoint(operator.codomain.unflat(pull))))
 
 
-def _evidence_parts(target: Inverse, prior: GaussianLaw, noise: Normal) -> tuple[Tensor, Tensor]:
+def evidence_parts(target: Inverse, prior: GaussianLaw, noise: Normal) -> tuple[Tensor, Tensor]:
     """S (m, m) and the residuals d - J μ - b (problems, m)."""
     operator = target.operator
     m = operator.codomain.size

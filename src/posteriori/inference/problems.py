@@ -29,3 +29,9 @@ def regression(cells: int = 4, data: int = 3, sigma: float = 0.3, seed: int = 0)
     target = Inverse(operator, prior, torch.zeros(data, dtype=torch.float64), Normal(sigma))
     _, simulated = target.simulate(1, rng)
     return target.given(simulated.data[0])
+
+
+def scaled_regression(cells: int = 4, data: int = 12, seed: int = 0) -> Inverse:
+    """The same with a known error of 0.1 and a learnt model error, truly 0.4, that starts at 1."""
+    known = regression(cells, data, 0.41231056, seed)
+    return Inverse(known.operator, known.prior, known.data, Normal(0.1, excess=1.0))

@@ -1,0 +1,64 @@
+"""The same question with fewer data, or with its prior written out once."""
+
+from __future__ import annotations
+
+from copy import copy
+
+import torch
+from torch import Tensor
+
+from posteriori.core.covariance import DenseCovariance
+from posteriori.core.errors import DataError
+from posteriori.core.gaussian import Gaussian
+from posteriori.core.operator import Compose, Operator, Selection
+from posteriori.core.prior import GaussianLaw
+from posteriori.core.space import Space
+from posteriori.core.target import Inverse, Target
+
+
+def part(target: Inverse, index: Tensor) -> Inverse:
+    """The question that the data at the flat positions ``index`` (k,) ask alone; learnt parts are shared."""
+    whole = target.operator.codomain
+    space = Space(whole.name, {"datum": index.cpu().numpy()}, whole.unit, whole.support)
+    operator: Operator
+    if isinstance(target.operator, Selection):
+        operator = Selection(target.operator.domain, space, target.operator.index[index])
+    else:
+        operator = Compose(Selection(whole, space, index), target.operator)
+    fewer = Inverse(operator, target.prior, whole.flat(target.data)[..., index], target.noise.part(index))
+    fewer.problems = target.problems
+    return fewer
+
+
+def without_gaps(target: Inverse) -> Inverse:
+    """The question that the defined data ask; the target itself where the codomain has no mask."""
+    space = target.operator.codomain
+    return target if space.mask is None else part(target, space.flat(space.mask).nonzero()[:, 0])
+
+
+def written_out(target: Target) -> Target:
+    """The same question whose Gaussian prior, if it has one, is a matrix with its factor: for methods that ask often."""
+    if not isinstance(target, Inverse) or not isinstance(target.prior, GaussianLaw):
+        return target
+    if isinstance(target.prior, Gaussian) and isinstance(target.prior.covariance, DenseCovariance):
+        return target
+    other = copy(target)
+    other._modules = dict(target._modules)
+    with torch.no_grad():
+        dense = DenseCovariance(target.prior.covariance.dense())
+    other.prior = Gaussian(target.space, target.prior.location, dense)
+    return other
+
+
+def check_folds(folds: Tensor, m: int) -> list[Tensor]:
+    """Positions of each fold's data, from a fold number for each of ``m`` data.
+
+    Raises:
+        DataError: another length, or fewer than two folds.
+    """
+    if folds.shape != (m,):
+        raise DataError(f"fold numbers {tuple(folds.shape)} do not fit {m} data; give one for each datum.")
+    numbers = folds.unique()
+    if len(numbers) < 2:
+        raise DataError("one fold leaves nothing to learn from; give at least two fold numbers.")
+    return [(folds == number).nonzero()[:, 0] for number in numbers]
