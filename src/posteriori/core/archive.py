@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from posteriori.core import support
+from posteriori.core import optional, support
 from posteriori.core.categorical import Categorical
 from posteriori.core.covariance import Covariance, DenseCovariance, DiagonalCovariance, LowRankCovariance
 from posteriori.core.draws import Draws
@@ -41,6 +41,7 @@ def save(posterior: Posterior, path: Path) -> Path:
         with renamed(path) as temporary:
             tree.to_netcdf(temporary, engine="h5netcdf")
     elif path.suffix == ".zarr":
+        optional.require("zarr", "scale")
         if path.exists():
             raise StoreError(f"{path} exists; delete it or choose another name.")
         temporary = path.with_name(f".{path.name}.part")
@@ -70,12 +71,14 @@ def load(path: str | Path) -> Posterior:
     root = groups.get("", xr.Dataset())
     if root.attrs.get("posteriori_format") != FORMAT:
         raise StoreError(f"{path} was not written by posteriori (format {root.attrs.get('posteriori_format')}).")
-    posterior = _read_law(groups, "law")
+    try:
+        posterior = _read_law(groups, "law")
+        posterior.run = Run.from_json(root.attrs["run"]) if root.attrs["run"] else None
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise StoreError(f"{path} does not hold together ({error!r}); it is damaged: make it again.") from error
     if "observed_data" in groups:
         found = groups["observed_data"]
         posterior.observed = found[next(iter(found.data_vars))] if len(found.data_vars) == 1 else found
-    if root.attrs["run"]:
-        posterior.run = Run.from_json(root.attrs["run"])
     return posterior
 
 
@@ -128,8 +131,9 @@ def _write_law(posterior: Posterior, at: str, groups: dict[str, xr.Dataset]) -> 
         tensors["log_evidence"] = posterior.log_evidence
     if posterior.log_evidence_error is not None:
         tensors["log_evidence_error"] = posterior.log_evidence_error
-    if posterior.space.mask is not None:
-        tensors["mask"] = posterior.space.mask.to(torch.uint8)
+    for k, space in enumerate((posterior.space, *posterior.space.parts)):
+        if space.mask is not None:
+            tensors[f"mask_{k}"] = space.mask.to(torch.uint8)
     if isinstance(posterior, Draws):
         facts["chains"] = posterior.chains
         facts["stats"] = list(posterior.stats)
@@ -177,8 +181,8 @@ def _read_law(groups: Mapping[str, xr.Dataset], at: str) -> Posterior:
         name: torch.from_numpy(np.array(group[name].values)).to(getattr(torch, dtype))
         for name, dtype in facts["dtypes"].items()
     }
-    mask = tensors["mask"].bool() if "mask" in tensors else None
-    space = _restore_space(facts["space"], mask)
+    masks = {int(name[5:]): tensors[name].bool() for name in tensors if name.startswith("mask_")}
+    space = _restore_space(facts["space"], masks)
     problems = {k: None if v is None else _unlisted(v) for k, v in facts["problems"].items()}
     kind = facts["kind"]
     posterior: Posterior
@@ -219,7 +223,8 @@ def _describe_space(space: Space) -> dict[str, Any]:
     }
 
 
-def _restore_space(facts: Mapping[str, Any], mask: Tensor | None) -> Space:
+def _restore_space(facts: Mapping[str, Any], masks: Mapping[int, Tensor]) -> Space:
+    """``masks``: of the Space itself under 0, of its parts under 1, 2, …"""
     kind, fields = facts["support"]
     fields = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
     return Space(
@@ -227,9 +232,9 @@ def _restore_space(facts: Mapping[str, Any], mask: Tensor | None) -> Space:
         {dim: _unlisted(values) for dim, values in facts["coords"].items()},
         facts["unit"],
         getattr(support, kind)(**fields),
-        mask,
+        masks.get(0),
         {key: (dim, _unlisted(values)) for key, (dim, values) in facts["extra"].items()},
-        tuple(_restore_space(part, None) for part in facts["parts"]),
+        tuple(_restore_space(part, {0: masks[k]} if k in masks else {}) for k, part in enumerate(facts["parts"], 1)),
     )
 
 

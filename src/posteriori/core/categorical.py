@@ -12,7 +12,7 @@ from torch import Tensor
 from posteriori.core.draws import Draws
 from posteriori.core.errors import DataError, UnanswerableError
 from posteriori.core.operator import Operator
-from posteriori.core.posterior import DRAWS, Posterior, apply_to_draws
+from posteriori.core.posterior import DRAWS, Posterior, apply_to_draws, equal_rows
 from posteriori.core.random import Rng
 from posteriori.core.space import Space
 from posteriori.core.support import Classes
@@ -44,6 +44,9 @@ class Categorical(Posterior):
         edges = self.probabilities.cumsum(-1)
         u = rng.uniform((n, *edges.shape[:-1], 1), edges)
         return (u > edges).sum(-1).clamp_max(len(self.names) - 1).to(edges.dtype)
+
+    def rows(self, n: int, rng: Rng) -> tuple[Tensor, Tensor]:
+        return equal_rows(self.sample(n, rng), len(self.problems))
 
     def center(self) -> Tensor:
         """The most probable class."""

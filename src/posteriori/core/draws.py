@@ -24,7 +24,8 @@ class Draws(Posterior):
     Args:
         space: what a row's axes mean.
         values: the rows; with several chains, chain after chain.
-        log_weights: (draw, *problem), unnormalised, rejected rows kept as -inf; None for equal weights.
+        log_weights: (draw, *problem), unnormalised, rejected rows kept as -inf; None for equal weights. Values of
+            rejected rows that are not finite become zero.
         chains: number of chains the rows come from, in equal parts.
         problems: names and labels of the problem dims.
         log_evidence: where the sampler knows it, e.g. the log of the mean weight.
@@ -53,7 +54,7 @@ class Draws(Posterior):
         super().__init__(space, names, log_evidence)
         if values.shape[0] == 0 or values.shape[0] % chains:
             raise DataError(f"{values.shape[0]} draws cannot come from {chains} equal chains.")
-        _refuse_bad_rows(space, values, log_weights)
+        values = _usable_rows(space, values, log_weights)
         self.register_buffer("values", values)
         self.register_buffer("log_weights", log_weights)
         self.values: Tensor
@@ -100,6 +101,9 @@ class Draws(Posterior):
         rows = torch.gather(flat, 0, index[:, :, None].expand(-1, -1, flat.shape[-1]))
         return rows.reshape(n, *self.values.shape[1:])
 
+    def rows(self, n: int, rng: Rng) -> tuple[Tensor, Tensor]:
+        return self.values, self.weights
+
     def center(self) -> Tensor:
         if isinstance(self.space.support, Circular):
             turn = 2 * pi / self.space.support.period
@@ -117,20 +121,11 @@ class Draws(Posterior):
 
     def quantile(self, p: Tensor) -> Tensor:
         self._need_rows("interval")
-        if self.log_weights is None:
-            return torch.quantile(self.values, p.to(self.values), dim=0)
         order = self.values.argsort(0)
         ranked = self.values.gather(0, order)
-        mass = self._column_weights().expand_as(self.values).gather(0, order).cumsum(0).double()
-        middle = mass - 0.5 * mass.diff(dim=0, prepend=torch.zeros_like(mass[:1]))
-        columns = middle.flatten(1).mT.contiguous()
-        goal = p.to(columns).expand(columns.shape[0], -1).contiguous()
-        at = torch.searchsorted(columns, goal).clamp(1, columns.shape[1] - 1)
-        left, right = columns.gather(1, at - 1), columns.gather(1, at)
-        share = ((goal - left) / (right - left).clamp_min(1e-300)).clamp(0, 1)
-        rows = ranked.flatten(1).mT
-        low, high = rows.gather(1, at - 1), rows.gather(1, at)
-        return (low + share.to(low) * (high - low)).mT.reshape(len(p), *self.values.shape[1:])
+        edges = self._column_weights().double().expand_as(self.values).gather(0, order).cumsum(0)
+        edges = edges / edges[-1].clone()
+        return torch.stack([_weighted_quantile(ranked, edges, float(q)) for q in p])
 
     def covariance_between(self, cells: Tensor) -> Tensor:
         self._need_rows("cov")
@@ -164,6 +159,10 @@ class Draws(Posterior):
     def _need_rows(self, what: str) -> None:
         if self.values.shape[0] < 2:
             raise UnanswerableError(f"{what} of one row is not an uncertainty; use a method that gives a posterior.")
+        if self.log_weights is not None and bool((weights.ess(self.log_weights) < 1 + 1e-9).any()):
+            raise UnanswerableError(
+                f"{what}: one row has all the weight, so none is left to differ; widen the proposal."
+            )
 
 
 def systematic(w: Tensor, n: int, rng: Rng) -> Tensor:
@@ -176,14 +175,33 @@ def systematic(w: Tensor, n: int, rng: Rng) -> Tensor:
     return index[rng.permutation(n).to(w.device)]
 
 
-def _refuse_bad_rows(space: Space, values: Tensor, log_weights: Tensor | None) -> None:
+def _weighted_quantile(ranked: Tensor, edges: Tensor, p: float) -> Tensor:
+    """The mean of the weighted quantile function over [(1 - 1/n) p, (1 - 1/n) p + 1/n], n the effective sample size.
+
+    Equal weights give the usual linear interpolation; a row of tiny weight, however far out, moves nothing.
+
+    Reference: Akinshin (2023), Weighted quantile estimators, arXiv 2304.07265.
+    """
+    share = edges.diff(dim=0, prepend=torch.zeros_like(edges[:1])).square().sum(0)
+    low = (1 - share) * p
+    below = ((edges - low) / share).clamp(0, 1)
+    part = below.diff(dim=0, prepend=torch.zeros_like(below[:1]))
+    return (part.to(ranked.dtype) * ranked).sum(0)
+
+
+def _usable_rows(space: Space, values: Tensor, log_weights: Tensor | None) -> Tensor:
     good = torch.isfinite(space.flat(values)).all(-1)
     if log_weights is not None:
         if bool(torch.isnan(log_weights).any()) or bool((log_weights == torch.inf).any()):
             raise DataError("a log-weight is NaN or +inf; the density of the proposal or the target is broken there.")
-        good = good | (log_weights == -torch.inf)
-        if bool((log_weights == -torch.inf).all(0).any()):
+        rejected = log_weights == -torch.inf
+        if bool(rejected.all(0).any()):
             raise DataError("every row has weight zero: the proposal never meets the target; widen it.")
+        if bool((rejected & ~good).any()):
+            broken = (rejected & ~good).reshape(*good.shape, *(1,) * len(space.shape))
+            values = values.masked_fill(broken, 0.0)
+        good = good | rejected
     if not bool(good.all()):
         where = tuple(int(i) for i in (~good).nonzero()[0])
         raise DataError(f"draw {where} is not finite ({int((~good).sum())} such draws); the sampler has diverged.")
+    return values

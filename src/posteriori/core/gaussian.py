@@ -13,7 +13,7 @@ from posteriori.core.covariance import Covariance, DenseCovariance
 from posteriori.core.draws import Draws
 from posteriori.core.errors import ShapeError
 from posteriori.core.operator import Operator
-from posteriori.core.posterior import DRAWS, Posterior, apply_to_draws
+from posteriori.core.posterior import DRAWS, Posterior, apply_to_draws, equal_rows
 from posteriori.core.random import Rng
 from posteriori.core.space import Space
 
@@ -50,6 +50,9 @@ class Gaussian(Posterior):
         batch = self.location.shape[: self.location.ndim - len(self.space.shape)]
         noise = self.covariance.sample(n * batch.numel(), rng).reshape(n, *batch, *self.space.shape)
         return self.location + noise.to(self.location.dtype)
+
+    def rows(self, n: int, rng: Rng) -> tuple[Tensor, Tensor]:
+        return equal_rows(self.sample(n, rng), len(self.problems))
 
     def center(self) -> Tensor:
         return self.location

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import Executor
@@ -60,12 +62,16 @@ def infer(
         device: where tensors live while the method runs.
         executor: runs independent tasks; None means this process.
         progress: wraps long loops.
-        store: a folder for checkpoints, from which an interrupted call goes on; None keeps none.
+        store: a folder for checkpoints, from which an interrupted call goes on; None keeps none. Another target,
+            method or seed has its own corner in it.
 
     Raises:
         UnanswerableError: the method cannot answer this target.
     """
+    hashes = {name: digest(tensor) for name, tensor in target.state_dict().items()}
     folder = Store(Path(store)) if isinstance(store, (str, Path)) else store
+    if folder is not None:
+        folder = folder.child(_key(target, method, seed, hashes))
     context = Context(Rng(seed), device, executor, progress, folder)
     moved = target if device == "cpu" else deepcopy(target).to(device)
     wall, cpu = time.perf_counter(), time.process_time()
@@ -77,7 +83,7 @@ def infer(
         device=device,
         threads=THREADS,
         versions=versions(),
-        hashes={name: digest(buffer) for name, buffer in target.named_buffers(recurse=False)},
+        hashes=hashes,
         wall_seconds=time.perf_counter() - wall,
         cpu_seconds=time.process_time() - cpu,
         references=references(target, method, posterior),
@@ -94,6 +100,13 @@ def fixed_threads() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _key(target: Target, method: Method, seed: int, hashes: dict[str, str]) -> str:
+    """16 hexadecimal digits that tell this question, method and seed from others."""
+    parts = [f"{name}={type(part).__qualname__}" for name, part in target.named_modules()]
+    text = json.dumps([parts, hashes, describe(method), seed], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _observed(target: Target) -> Labelled | None:

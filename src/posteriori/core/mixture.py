@@ -12,10 +12,11 @@ from posteriori.core.draws import Draws
 from posteriori.core.errors import DataError, UnanswerableError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.operator import Operator
-from posteriori.core.posterior import DRAWS, Posterior, apply_to_draws
+from posteriori.core.posterior import DRAWS, Posterior, apply_to_draws, equal_rows
 from posteriori.core.prior import Density
 from posteriori.core.random import Rng
 from posteriori.core.space import Space
+from posteriori.core.support import Circular
 
 BISECTIONS = 60
 
@@ -62,7 +63,12 @@ class Mixture(Posterior):
         rows = [p.sample(c, rng.child(k)) for k, (p, c) in enumerate(zip(self.parts, counts, strict=True)) if c]
         return torch.cat(rows)[rng.permutation(n)]
 
+    def rows(self, n: int, rng: Rng) -> tuple[Tensor, Tensor]:
+        return equal_rows(self.sample(n, rng), len(self.problems))
+
     def center(self) -> Tensor:
+        if isinstance(self.space.support, Circular):
+            return Draws(self.space, self.sample(20 * DRAWS, self._rng("center"))).center()
         return self._weighted([p.center() for p in self.parts])
 
     def spread(self) -> Tensor:

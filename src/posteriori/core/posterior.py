@@ -59,6 +59,13 @@ class Posterior(nn.Module, ABC):
         """``n`` draws, (n, *problem, *space.shape)."""
 
     @abstractmethod
+    def rows(self, n: int, rng: Rng) -> tuple[Tensor, Tensor]:
+        """Rows (draw, *problem, *space.shape) and their normalised weights, float64 (draw, *problem or ones).
+
+        ``n`` fresh draws of a law; of one that is known by rows, every row it has.
+        """
+
+    @abstractmethod
     def center(self) -> Tensor:
         """The mean, (*problem, *space.shape)."""
 
@@ -143,14 +150,22 @@ class Posterior(nn.Module, ABC):
         return torch.from_numpy(np.ravel_multi_index(at, self.space.shape))
 
     def probability(self, event: Callable[[Tensor], Tensor], draws: int = DRAWS, rng: Rng | None = None) -> xr.Dataset:
-        """P(event) from draws, with its Monte-Carlo ``standard_error``.
+        """P(event), with its Monte-Carlo ``standard_error``: that of independent rows, weighted as they are.
+
+        The error is sqrt(Σ w² (1[event] - P)²); where no row (or every row) is in the event, 1 / (rows + 2).
 
         Args:
             event: draws (n, *problem, *space.shape) → booleans (n, *any shape).
+            draws: rows to take from a law that has none of its own.
         """
-        happened = event(self.sample(draws, rng or self._rng("probability"))).double()
-        p = happened.mean(0)
-        error = (p * (1 - p) / draws).sqrt()
+        x, w = self.rows(draws, rng or self._rng("probability"))
+        happened = event(x).double()
+        w = w.reshape(*w.shape, *(1,) * (happened.ndim - w.ndim)).to(happened)
+        p = (w * happened).sum(0).clamp(0.0, 1.0)
+        seen = (w > 0) & (happened > 0)
+        one_sided = ~seen.any(0) | ~((w > 0) & (happened == 0)).any(0)
+        error = (w.square() * (happened - p).square()).sum(0).sqrt()
+        error = torch.where(one_sided, 1 / (1 / w.square().sum(0) + 2), error)
         dims = (*self.problems, *self.space.dims)
         labels = {**self.problems, **{d: self.space.labels(d) for d in self.space.dims}}
         if p.shape == self.center().shape:
@@ -179,6 +194,11 @@ class Posterior(nn.Module, ABC):
 
     def _rng(self, *key: str) -> Rng:
         return Rng(0 if self.run is None else self.run.seed).child("posterior", *key)
+
+
+def equal_rows(x: Tensor, problems: int) -> tuple[Tensor, Tensor]:
+    """Draws (draw, *problem, *shape) with the weights of :meth:`Posterior.rows`."""
+    return x, torch.full((len(x), *(1,) * problems), 1 / len(x), dtype=torch.float64)
 
 
 def apply_to_draws(

@@ -39,6 +39,11 @@ def renamed(path: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         temporary.replace(path)
+    except StoreError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreError(f"cannot write {path}: {reason}; what stood there before is untouched.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -71,11 +76,15 @@ class Store:
         Raises:
             StoreError: the folder cannot be written.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         held = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in tensors.items()}
         with renamed(self.folder / f"{name}.safetensors") as path:
-            save_file(held, str(path), {"facts": json.dumps(dict(facts or {}))})
+            try:
+                save_file(held, str(path), {"facts": json.dumps(dict(facts or {}))})
+            except SafetensorError as error:
+                raise StoreError(f"cannot write {path.parent / name}: {error}; make room and start again.") from error
 
     def load(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """What was kept under ``name``: tensors and facts; None when nothing was.

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from posteriori.core.errors import OptionError
+from posteriori.core.errors import OptionError, StoreError
 from posteriori.core.infer import fixed_threads
 from posteriori.core.run import Context
 
@@ -47,22 +47,28 @@ def run_tasks(
 
     Raises:
         OptionError: a lambda or inner function, which another process could not find.
+        StoreError: the store holds results of another function or seed.
     """
     name = f"{function.__module__}:{function.__qualname__}"
     if "<" in name:
         raise OptionError(f"{name} cannot be found by another process; pass a function of a module.")
+    made_with = {"function": name, "seed": context.rng.seed, "stream": "/".join(context.rng.path)}
     done: dict[str | int, dict[str, Tensor]] = {}
     waiting = []
     for key in keys:
         found = None if context.store is None else context.store.load(f"task-{key}")
         if found is None:
             waiting.append(key)
+        elif found[1] != made_with:
+            raise StoreError(
+                f"task {key} in {context.store} was made by {found[1]}, not by {made_with}; choose another folder."
+            )
         else:
             done[key] = found[0]
     for key, result in context.progress(_results(function, name, payload, waiting, context), label, len(waiting)):
         done[key] = result
         if context.store is not None:
-            context.store.save(f"task-{key}", result)
+            context.store.save(f"task-{key}", result, made_with)
     return [done[key] for key in keys]
 
 

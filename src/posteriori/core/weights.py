@@ -33,7 +33,7 @@ def pareto_smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         The smoothed log-weights, same shape, and the shape k̂ (*rest,): below 0.5 sound, below 0.7 usable, above
-        0.7 the mean weight may not even have a finite variance. k̂ is NaN where fewer than five tail rows are finite.
+        0.7 the mean weight may not even have a finite variance. k̂ is NaN where fewer than five rows lie in the tail.
 
     Reference: Vehtari, Simpson, Gelman, Yao & Gabry (2024), Pareto smoothed importance sampling, JMLR 25.
     """
@@ -46,17 +46,19 @@ def pareto_smooth(log_weights: Tensor) -> tuple[Tensor, Tensor]:
 
 def _smooth_one(log_w: np.ndarray) -> tuple[np.ndarray, float]:
     n = len(log_w)
-    tail = min(ceil(3 * sqrt(n)), n // 5)
     order = np.argsort(log_w, kind="stable")
-    top = order[n - tail :]
-    if tail < 5 or not np.isfinite(log_w[top]).all():
+    tail = min(ceil(3 * sqrt(n)), n // 5, int(np.isfinite(log_w).sum()) - 1)
+    top = order[n - max(tail, 0) :]
+    if tail < 5:
         return log_w, nan
     shift = log_w.max()
     cut = np.exp(log_w[order[n - tail - 1]] - shift)
     excess = np.exp(log_w[top] - shift) - cut
     if excess[-1] <= 0 or np.ptp(excess) == 0:
         return log_w, -inf
-    k, sigma = _fit_pareto(excess)
+    if (excess > 0).sum() < 5:
+        return log_w, nan
+    k, sigma = _fit_pareto(excess[excess > 0])
     if np.isfinite(k):
         p = (np.arange(tail) + 0.5) / tail
         quantile = sigma * np.expm1(-k * np.log1p(-p)) / k if k != 0 else -sigma * np.log1p(-p)
@@ -69,8 +71,7 @@ def _fit_pareto(excess: np.ndarray) -> tuple[float, float]:
 
     Reference: Zhang & Stephens (2009), Technometrics 51, 316; weakly informed as in Vehtari et al. (2024).
     """
-    x = np.maximum(excess, np.finfo(float).tiny)
-    n = len(x)
+    x, n = excess, len(excess)
     grid = 30 + int(sqrt(n))
     theta = 1 / x[-1] + (1 - np.sqrt(grid / (np.arange(1, grid + 1) - 0.5))) / (3 * x[int(n / 4 + 0.5) - 1])
     k = np.log1p(-theta[:, None] * x).mean(1)
@@ -83,17 +84,20 @@ def _fit_pareto(excess: np.ndarray) -> tuple[float, float]:
 
 
 def chain_ess(draws: Tensor) -> Tensor:
-    """Effective sample size of correlated chains (draw, chain, *rest) → (*rest,), by Geyer's initial monotone sequence.
+    """Effective sample size of correlated chains (draw, chain, *rest) → (*rest,), each cut in two.
+
+    Autocorrelations are summed over Geyer's initial monotone sequence.
 
     Reference: Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), Rank-normalization, folding and localization.
     """
+    draws = _halves(draws).double()
     n, chains = draws.shape[:2]
-    x = draws.double() - draws.double().mean(0)
+    x = draws - draws.mean(0)
     size = 2 ** ceil(np.log2(2 * n))
     spectrum = torch.fft.rfft(x, size, dim=0)
     covariance = torch.fft.irfft(spectrum.abs().square(), size, dim=0)[:n].mean(1) / n
     within = covariance[0] * n / (n - 1)
-    means = draws.double().mean(0)
+    means = draws.mean(0)
     between = means.var(0) if chains > 1 else torch.zeros_like(within)
     total = within * (n - 1) / n + between
     rho = 1 - (within - covariance * n / (n - 1)) / total.clamp_min(1e-300)
@@ -106,10 +110,19 @@ def chain_ess(draws: Tensor) -> Tensor:
 
 def split_rhat(draws: Tensor) -> Tensor:
     """Rank-normalised split R̂ of chains (draw, chain, *rest) → (*rest,); near 1 when the chains agree."""
-    n, chains = draws.shape[0] // 2 * 2, draws.shape[1]
-    halves = draws[:n].reshape(2, n // 2, chains, *draws.shape[2:]).transpose(0, 1).flatten(1, 2)
-    flat = halves.double().flatten(0, 1)
-    ranks = flat.argsort(0).argsort(0).double() + 1
+    halves = _halves(draws).double()
+    n = 2 * len(halves)
+    flat = halves.flatten(0, 1)
+    columns = flat.flatten(1).mT.contiguous()
+    ranked = columns.sort(-1).values
+    low, high = (torch.searchsorted(ranked, columns, right=right) for right in (False, True))
+    ranks = (0.5 * (low + high + 1)).mT
     z = torch.special.ndtri((ranks - 0.375) / (len(flat) + 0.25)).reshape(halves.shape)
     within, between = z.var(0).mean(0), z.mean(0).var(0)
     return ((n // 2 - 1) / (n // 2) + between / within.clamp_min(1e-300)).sqrt()
+
+
+def _halves(draws: Tensor) -> Tensor:
+    """Each chain cut in two: (draw, chain, *rest) → (draw / 2, 2 chain, *rest)."""
+    n = draws.shape[0] // 2
+    return draws[: 2 * n].reshape(2, n, *draws.shape[1:]).transpose(0, 1).flatten(1, 2)
