@@ -9,9 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from posteriori.core.covariance import Covariance
+from posteriori.core.covariance import Covariance, frozen
 from posteriori.core.errors import OptionError, UnanswerableError
 from posteriori.core.gaussian import Gaussian
+from posteriori.core.noise import Normal
 from posteriori.core.operator import Operator
 from posteriori.core.prior import GaussianLaw
 from posteriori.core.random import Rng
@@ -65,8 +66,10 @@ class ConjugateGradients:
         Raises:
             UnanswerableError: the question is not linear-Gaussian, or a solve has not converged.
         """
-        inverse, prior, noise = linear_gaussian(target, "ConjugateGradients")
-        operator = inverse.operator
+        inverse, prior = linear_gaussian(target, "ConjugateGradients")
+        operator, noise = inverse.operator, inverse.noise
+        if not isinstance(noise, Normal):
+            raise UnanswerableError(f"ConjugateGradients needs Normal noise, not {type(noise).__name__}: use Exact.")
         with torch.no_grad():
             variance = noise.variance(operator.codomain.size)
             system = DataSystem(prior, operator, variance, self, context.rng.child("preconditioner"))
@@ -91,13 +94,13 @@ class ConjugateGradients:
 
 
 class DataSystem(nn.Module):
-    """S = J K Jᵀ + R as R^½ (B + 1) R^½, with B = R^-½ J K Jᵀ R^-½ preconditioned by its Nyström approximation U Λ Uᵀ."""
+    """S = J K Jᵀ + R as R^½ (B + 1) R^½, with B = R^-½ J K Jᵀ R^-½ and its Nyström approximation U Λ Uᵀ at hand."""
 
     def __init__(
         self, prior: GaussianLaw, operator: Operator, variance: Tensor, settings: ConjugateGradients, rng: Rng
     ) -> None:
         super().__init__()
-        self.covariance, self.operator, self.settings = prior.covariance, operator, settings
+        self.covariance, self.operator, self.settings = frozen(prior.covariance), frozen(operator), settings
         like = prior.covariance.like
         self.register_buffer("sigma", variance.sqrt().to(like))
         self.sigma: Tensor
@@ -216,6 +219,7 @@ class SolvedCovariance(Covariance):
         return moved - self.system.across(self.system.solve(self.system.seen(moved)))
 
     def sample(self, n: int, rng: Rng) -> Tensor:
+        rng = rng.fresh()
         drawn = self.system.covariance.sample(n, rng.child("prior"))
         noise = rng.child("noise").normal((n, self.system.size), self.like) * self.system.sigma
         return drawn - self.system.across(self.system.solve(self.system.seen(drawn) + noise))

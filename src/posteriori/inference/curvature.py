@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from posteriori.core import memory
-from posteriori.core.covariance import DenseCovariance
+from posteriori.core.correlated import CorrelatedNoise
+from posteriori.core.covariance import DenseCovariance, cholesky
 from posteriori.core.errors import UnanswerableError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.operator import Operator, TorchOperator
 from posteriori.core.prior import GaussianLaw
 from posteriori.core.target import Inverse, Target, prior_energy
-from posteriori.inference.parts import without_gaps
 
 
 class Curvature(Protocol):
@@ -28,7 +28,7 @@ class Curvature(Protocol):
 
 @dataclass(frozen=True)
 class FullHessian:
-    """All of ∂²energy/∂x², by differentiating the gradient; exact for any energy that is twice differentiable in torch."""
+    """All of ∂²energy/∂x², by differentiating the gradient, for energies that torch can differentiate twice."""
 
     def __call__(self, target: Target, x: Tensor, create_graph: bool = False) -> Tensor:
         """H (*problem, n, n).
@@ -47,7 +47,7 @@ class GaussNewton:
     """Jᵀ W J + prior curvature, with W ≥ 0 the noise's curvature at the prediction; leaves out the operator's own bend.
 
     Exact for linear operators under Normal noise; needs ``jvp`` or ``vjp`` of the operator, whichever is fewer calls.
-    The noise's data must be independent; where its curvature is negative (heavy tails) W is zero.
+    The data are independent or Gaussian given the prediction; where W were negative (heavy tails) it is zero.
 
     Reference: Nocedal & Wright (2006), Numerical Optimization, Springer, section 10.3.
     """
@@ -60,11 +60,13 @@ class GaussNewton:
         """
         if not isinstance(target, Inverse):
             raise UnanswerableError(f"GaussNewton needs an Inverse target, not {type(target).__name__}: FullHessian().")
-        inverse = without_gaps(target)
+        inverse = target.seen()
         jacobian = dense_jacobian(inverse.operator, x)
-        bend = _noise_curvature(inverse, x)
-        of_prior = _prior_curvature(inverse, x, create_graph)
-        return jacobian.mT @ (bend[..., None] * jacobian) + of_prior
+        if isinstance(inverse.noise, CorrelatedNoise):
+            bent = torch.cholesky_solve(jacobian, cholesky(inverse.noise.matrix().double()))
+        else:
+            bent = _noise_curvature(inverse, x)[..., None] * jacobian
+        return jacobian.mT @ bent + _prior_curvature(inverse, x, create_graph)
 
 
 def hessian(f: Callable[[Tensor], Tensor], x: Tensor, dims: int, create_graph: bool = False) -> Tensor:

@@ -47,7 +47,7 @@ class Laplace:
 
     curvature: Curvature = FullHessian()  # noqa: RUF009
     steps: int = 100
-    tolerance: float = 1e-10
+    tolerance: float = 1e-14
 
     references: ClassVar[tuple[str, ...]] = (
         "Tierney & Kadane (1986), Accurate approximations for posterior moments, JASA 81, 82.",
@@ -103,27 +103,29 @@ class Laplace:
             raise UnanswerableError("the energy is not finite at the prior's mean, where the search starts; use HMC.")
         damping = torch.full_like(energy, 1e-6)
         h = self.curvature(target, target.space.unflat(x)).detach()
-        left = torch.full_like(energy, torch.inf)
         for _ in range(self.steps):
             scale = h.diagonal(dim1=-2, dim2=-1).abs().mean(-1).clamp_min(1e-300)
+            left = _decrement(h, slope, scale)
+            rounding = (1e3 * torch.finfo(x.dtype).eps) ** 2 * (1 + energy.abs())
+            enough = rounding.clamp_min(self.tolerance)
+            if bool((left < enough).all()):
+                return target.space.unflat(x)
             factor, info = torch.linalg.cholesky_ex(h + (damping * scale)[..., None, None] * eye)
             convex = info == 0
             factor = torch.where(convex[..., None, None], factor, eye)
             step = -torch.cholesky_solve(slope[..., None], factor)[..., 0]
-            gain = -0.5 * (step * slope).sum(-1)
-            left = torch.where(convex & (damping < 1e-3), gain, torch.inf)
+            promised = -0.5 * (step * (slope - (damping * scale)[..., None] * step)).sum(-1)
             tried, tried_slope = _energy_and_slope(target, x + step.to(x.dtype))
-            rounding = 1e-13 * (1 + energy.abs())
-            better = convex & (tried <= energy + torch.where(gain < self.tolerance, rounding, 0.0))
+            better = convex & (tried <= energy + torch.where(left < 1e-8, 1e-13 * (1 + energy.abs()), 0.0))
+            kept = ((energy - tried) / promised.clamp_min(1e-300)).clamp(-1.0, 2.0)
             x = torch.where(better[..., None], x + step.to(x.dtype), x)
             energy, slope = torch.where(better, tried, energy), torch.where(better[..., None], tried_slope, slope)
-            damping = torch.where(better, damping * 0.1, damping * 10).clamp(1e-12, 1e12)
-            if bool((left < self.tolerance).all()):
-                return target.space.unflat(x)
+            eased = (1 - (2 * kept - 1) ** 3).clamp(0.1, 2.0)
+            damping = (damping * torch.where(better, eased, 10.0)).clamp(1e-12, 1e12)
             if bool(better.any()):
                 h = self.curvature(target, target.space.unflat(x)).detach()
         raise UnanswerableError(
-            f"no mode within {self.steps} steps ({int((left >= self.tolerance).sum())} of {left.numel()} problems are "
+            f"no mode within {self.steps} steps ({int((left >= enough).sum())} of {left.numel()} problems are "
             "not there): raise steps, use GaussNewton() as the curvature, or HMC."
         )
 
@@ -141,6 +143,14 @@ def _energy_and_slope(target: Target, flat: Tensor) -> tuple[Tensor, Tensor]:
     energy = energy.detach()
     good = torch.isfinite(energy) & torch.isfinite(slope).all(-1)
     return torch.where(good, energy, torch.inf), slope.double()
+
+
+def _decrement(h: Tensor, slope: Tensor, scale: Tensor) -> Tensor:
+    """What a whole step would gain, ½ gᵀ H⁻¹ g; where H is not positive definite, the same with its mean diagonal."""
+    factor, info = torch.linalg.cholesky_ex(h)
+    safe = torch.where((info == 0)[..., None, None], factor, torch.eye(h.shape[-1], dtype=h.dtype, device=h.device))
+    whole = 0.5 * (slope * torch.cholesky_solve(slope[..., None], safe)[..., 0]).sum(-1)
+    return torch.where(info == 0, whole, 0.5 * slope.square().sum(-1) / scale)
 
 
 def _factor(h: Tensor, curvature: Curvature) -> Tensor:

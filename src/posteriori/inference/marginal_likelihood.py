@@ -18,7 +18,7 @@ from posteriori.core.prior import HasLogPrior
 from posteriori.core.run import Context
 from posteriori.core.target import Inverse, Target
 from posteriori.inference.exact import Exact
-from posteriori.inference.parts import part, without_gaps
+from posteriori.inference.parts import part
 from posteriori.inference.problems import scaled_regression
 
 
@@ -87,7 +87,7 @@ class MarginalLikelihood:
             return [target]
         if not isinstance(target, Inverse):
             raise UnanswerableError(f"{type(target).__name__} has no data to cut into blocks; use blocks=1.")
-        whole = without_gaps(target)
+        whole = target.seen()
         m = whole.operator.codomain.size
         if self.blocks > m:
             raise OptionError(f"{m} data cannot fill {self.blocks} blocks.")
@@ -145,7 +145,7 @@ def _maximise(objective: Callable[[], Tensor], numbers: list[nn.Parameter], step
                 held.copy_(number.detach())
         return loss.detach()
 
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    optimiser.step(closure)
     with torch.no_grad():
         for held, number in zip(kept, numbers, strict=True):
             number.copy_(held)

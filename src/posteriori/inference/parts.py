@@ -30,14 +30,8 @@ def part(target: Inverse, index: Tensor) -> Inverse:
     return fewer
 
 
-def without_gaps(target: Inverse) -> Inverse:
-    """The question that the defined data ask; the target itself where the codomain has no mask."""
-    space = target.operator.codomain
-    return target if space.mask is None else part(target, space.flat(space.mask).nonzero()[:, 0])
-
-
 def written_out(target: Target) -> Target:
-    """The same question whose Gaussian prior, if it has one, is a matrix with its factor: for methods that ask often."""
+    """The same question with its Gaussian prior, if it has one, written out as a matrix: for methods that ask often."""
     if not isinstance(target, Inverse) or not isinstance(target.prior, GaussianLaw):
         return target
     if isinstance(target.prior, Gaussian) and isinstance(target.prior.covariance, DenseCovariance):
