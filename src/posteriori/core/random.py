@@ -69,7 +69,11 @@ class Rng:
     def __enter__(self) -> Rng:
         """Seed torch's global generator from this stream, for code that knows no other; restored on exit."""
         self.__dict__.setdefault("_outer", []).append(torch.get_rng_state())
-        torch.manual_seed(int(torch.randint(2**62, (), generator=self.generator)))
+        seed = int(torch.randint(2**62, (), generator=self.generator))
+        # torch.manual_seed would note a traceback for every absent device, which costs more than a small net's step
+        torch.default_generator.manual_seed(seed)
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(seed)
         return self
 
     def __exit__(self, *error: object) -> None:
