@@ -52,8 +52,10 @@ class Page:
 
         with mpl.rc_context(STYLE):
             figures = [(caption, draw()) for caption, draw in self.pictures.items()]
+            drawings = [_svg(figure) for _, figure in figures]
             for resolution in RESOLUTIONS:
-                page = self._page([(caption, _picture(figure, resolution)) for caption, figure in figures])
+                images = [min(drawing, _png(fig, resolution), key=len) for (_, fig), drawing in zip(figures, drawings)]
+                page = self._page([(caption, image) for (caption, _), image in zip(figures, images)])
                 if len(page.encode()) <= LARGEST:
                     return page
         raise StoreError(
@@ -80,18 +82,18 @@ class Page:
         )
 
 
-def _picture(figure: Figure, resolution: int) -> str:
-    """``figure`` as a data address, of SVG or PNG the shorter."""
-    files = []
-    for kind, media, options in (
-        ("svg", "image/svg+xml", {"metadata": {"Date": None}}),
-        ("png", "image/png", {"dpi": resolution, "pil_kwargs": {"optimize": True}}),
-    ):
-        file = io.BytesIO()
-        figure.savefig(file, format=kind, facecolor="white", **options)
-        files.append((len(file.getvalue()), media, file.getvalue()))
-    _, media, content = min(files)
-    return f"data:{media};base64,{base64.b64encode(content).decode()}"
+def _svg(figure: Figure) -> str:
+    """``figure`` as a data address of lines and letters."""
+    file = io.BytesIO()
+    figure.savefig(file, format="svg", facecolor="white", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _png(figure: Figure, resolution: int) -> str:
+    """``figure`` as a data address of pixels, ``resolution`` an inch."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", facecolor="white", dpi=resolution, pil_kwargs={"optimize": True})
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def _rows(frame: DataFrame) -> dict[str, Any]:
