@@ -42,12 +42,14 @@ class ConfidenceCoverage:
     """How often confidence intervals of one ``level`` held a fixed truth, over repeated data.
 
     ``elements`` is the rate of each element, (*element); ``mean`` their average, with the error over repeats;
-    ``worst`` the element covered least, its interval widened (Bonferroni) for having been looked for.
+    ``least`` is the flat position of the element covered least and ``worst`` its coverage, the interval widened
+    (Bonferroni) for having been looked for.
     """
 
     level: float
     elements: Tensor
     mean: Estimate
+    least: int
     worst: Coverage
 
 
@@ -92,9 +94,9 @@ def confidence_coverage(lower: Tensor, upper: Tensor, truth: Tensor, level: floa
     hit = _hits(lower, upper, truth.expand_as(lower), level)
     repeats = len(hit)
     rates = hit.mean(0)
-    least = hit.reshape(repeats, -1)[:, int(rates.argmin())]
-    worst = _coverage(least, level, 0.05 / max(1, truth.numel()))
-    return ConfidenceCoverage(level, rates, average(hit.reshape(repeats, -1).mean(1)), worst)
+    least = int(rates.argmin())
+    worst = _coverage(hit.reshape(repeats, -1)[:, least], level, 0.05 / max(1, truth.numel()))
+    return ConfidenceCoverage(level, rates, average(hit.reshape(repeats, -1).mean(1)), least, worst)
 
 
 def clopper_pearson(hits: int, cases: int, miss: float = 0.05) -> tuple[float, float]:
