@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from posteriori.core import memory
+from posteriori.core.correlated import CorrelatedNoise
 from posteriori.core.covariance import ConditionedCovariance, cholesky
 from posteriori.core.errors import UnanswerableError
 from posteriori.core.gaussian import Gaussian
-from posteriori.core.noise import Normal
+from posteriori.core.noise import Noise, Normal
 from posteriori.core.operator import Operator, Selection
 from posteriori.core.prior import GaussianLaw
 from posteriori.core.run import Context
 from posteriori.core.target import Inverse, Target
-from posteriori.inference.parts import without_gaps
 from posteriori.inference.problems import regression
 
 
@@ -37,9 +37,9 @@ class Exact:
 
     def __call__(self, target: Target, context: Context) -> Gaussian:
         """The Gaussian posterior; its covariance stays structured."""
-        inverse, prior, noise = linear_gaussian(target, "Exact")
+        inverse, prior = linear_gaussian(target, "Exact")
         with torch.no_grad():
-            s, residual = evidence_parts(inverse, prior, noise)
+            s, residual = evidence_parts(inverse, prior)
             factor = cholesky(s)
             alpha = torch.cholesky_solve(residual.mT, factor).mT
             pull = alpha.reshape(*inverse.batch, len(factor))
@@ -52,8 +52,8 @@ class Exact:
 
     def log_evidence(self, target: Target) -> Tensor:
         """log N(d; J μ + b, S), float64 (*problem,), differentiable in every learnt part."""
-        inverse, prior, noise = linear_gaussian(target, "Exact")
-        return _LogNormal.apply(*evidence_parts(inverse, prior, noise)).reshape(inverse.batch)  # type: ignore[no-untyped-call]
+        inverse, prior = linear_gaussian(target, "Exact")
+        return _LogNormal.apply(*evidence_parts(inverse, prior)).reshape(inverse.batch)  # type: ignore[no-untyped-call]
 
     @staticmethod
     def example() -> tuple[Exact, Inverse]:
@@ -61,8 +61,8 @@ class Exact:
         return Exact(), regression()
 
 
-def linear_gaussian(target: Target, who: str) -> tuple[Inverse, GaussianLaw, Normal]:
-    """The parts of a linear-Gaussian question, gaps in the data left out.
+def linear_gaussian(target: Target, who: str) -> tuple[Inverse, GaussianLaw]:
+    """A question with a linear operator and a Gaussian prior, gaps in the data left out, and that prior.
 
     Raises:
         UnanswerableError: it is of another kind; the message says which part and what to use.
@@ -73,11 +73,9 @@ def linear_gaussian(target: Target, who: str) -> tuple[Inverse, GaussianLaw, Nor
         raise UnanswerableError(f"{who} needs a linear operator; {target.operator} is not: use Laplace or HMC.")
     if not isinstance(target.prior, GaussianLaw):
         raise UnanswerableError(f"{who} needs a Gaussian prior, not {type(target.prior).__name__}: use HMC.")
-    if not isinstance(target.noise, Normal):
-        raise UnanswerableError(f"{who} needs Normal noise, not {type(target.noise).__name__}: use Laplace or HMC.")
-    seen = target.seen()
-    assert isinstance(seen.noise, Normal)
-    return seen, target.prior, seen.noise
+    if not isinstance(target.noise, (Normal, CorrelatedNoise)):
+        raise UnanswerableError(f"{who} needs Gaussian noise, not {type(target.noise).__name__}: use Laplace or HMC.")
+    return target.seen(), target.prior
 
 
 def pushed(prior: GaussianLaw, operator: Operator, pull: Tensor) -> Tensor:
@@ -87,15 +85,22 @@ def pushed(prior: GaussianLaw, operator: Operator, pull: Tensor) -> Tensor:
     return prior.covariance.matmul(operator.domain.flat(operator.adjoint(operator.codomain.unflat(pull))))
 
 
-def evidence_parts(target: Inverse, prior: GaussianLaw, noise: Normal) -> tuple[Tensor, Tensor]:
+def evidence_parts(target: Inverse, prior: GaussianLaw) -> tuple[Tensor, Tensor]:
     """S (m, m) and the residuals d - J μ - b (problems, m)."""
     operator = target.operator
     m = operator.codomain.size
     memory.require(4 * 8 * m**2, f"a covariance of {m} data", "use ConjugateGradients, or fewer data")
     s = prior.covariance.under(operator)
-    variance = noise.variance(m).to(s)
     residual = operator.codomain.flat(target.data - operator(prior.location)).reshape(-1, m)
-    return s + torch.diag(variance), residual.to(s)
+    return s + noise_matrix(target.noise, m).to(s), residual.to(s)
+
+
+def noise_matrix(noise: Noise, m: int) -> Tensor:
+    """R (m, m) of a Gaussian noise."""
+    if isinstance(noise, CorrelatedNoise):
+        return noise.matrix()
+    assert isinstance(noise, Normal)
+    return torch.diag(noise.variance(m))
 
 
 class _LogNormal(torch.autograd.Function):

@@ -16,7 +16,7 @@ LATTICE = Lattice(reach_x=300, reach_y=140)
 
 SPEC: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
-        # amplitudes [keV] at A = 100, lengths [nucleons]: (median, spread of the logarithm)
+        # amplitudes [keV] at A = 100 (Wigner: at A = 40), lengths [nucleons]: (median, spread of the logarithm)
         "smooth": (600.0, 1.0),
         "smooth_n": (15.0, 0.5),
         "smooth_z": (12.0, 0.5),
@@ -31,6 +31,9 @@ SPEC: Mapping[str, tuple[float, float]] = MappingProxyType(
         "isotope": (300.0, 1.0),
         "isotope_n": (7.0, 0.5),
         "isotope_z": (2.0, 0.5),
+        "far": (800.0, 0.7),
+        "far_a": (90.0, 0.4),
+        "far_i": (33.0, 0.4),
         "parity_n": (100.0, 1.0),
         "parity_z": (100.0, 1.0),
         "parity_nz": (50.0, 1.0),
@@ -54,7 +57,8 @@ class ResidualKernel(Kernel):
 
     All parts but ``isospin`` see a nucleus and its mirror as one, since the nuclear force nearly does: they act on
     (larger, smaller) of N and Z. The parts, each stationary up to an amplitude that falls as a power of A:
-    ``smooth`` (Matérn 5/2), ``local`` (Matérn 3/2), ``isotone`` and ``isotope`` ridges (short along one axis, long
+    ``smooth`` (Matérn 5/2), ``far`` (squared exponential in A and N - Z, for what lies beyond the known region),
+    ``local`` (Matérn 3/2), ``isotone`` and ``isotope`` ridges (short along one axis, long
     along the other: shell closures), ``parity`` (odd-even staggering), ``wigner`` (a cusp at N = Z), ``isospin``
     (what tells mirrors apart) and a ``nugget`` of each nucleus alone.
     """
@@ -85,6 +89,7 @@ class ResidualKernel(Kernel):
             p["local"] ** 2 * matern32(distance(p["local_n"], p["local_z"]))
             + p["isotone"] ** 2 * matern32(dn.abs() / p["isotone_n"]) * matern52(dz.abs() / p["isotone_z"])
             + p["isotope"] ** 2 * matern32(dz.abs() / p["isotope_z"]) * matern52(dn.abs() / p["isotope_n"])
+            + p["far"] ** 2 * torch.exp(-0.5 * (((dn + dz) / p["far_a"]) ** 2 + ((dn - dz) / p["far_i"]) ** 2))
         )
         staggering = p["parity_n"] ** 2 * sign_n + p["parity_z"] ** 2 * sign_z + p["parity_nz"] ** 2 * sign_n * sign_z
         parity = staggering * matern32(distance(p["parity_length"], p["parity_length"]))
