@@ -102,7 +102,7 @@ def install(*extras: str) -> None:
         must(sys.executable, "-m", "venv", VENV)
     print(f"installing the pinned set{' with ' + ', '.join(wanted) if wanted else ''}", flush=True)
     package = f".[{','.join(wanted)}]" if wanted else "."
-    must(PYTHON, "-m", "pip", "install", "--quiet", "--no-compile", "-c", "constraints.txt", "-e", package)
+    must(PYTHON, "-m", "pip", "install", "-qq", "--no-compile", "-c", "constraints.txt", "-e", package)
     STAMP.write_text(json.dumps({"key": key.hexdigest(), "extras": wanted}))
 
 
