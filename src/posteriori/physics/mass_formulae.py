@@ -24,7 +24,7 @@ DZ10_TERMS = (
 
 DZ10_1996: Floats = np.array(
     [704.3, 17741.8, 16256.2, 37556.2, 53901.7, 471.1, 2130.7, 21.0, 40535.6, 6063.2]
-)  # [keV], the published fit to AME1993 (1810 nuclei)
+)  # [keV], as distributed in 1996, fitted to 1810 masses
 DZ10_1996.setflags(write=False)
 
 _DEFORMED_ABOVE_Z = 50

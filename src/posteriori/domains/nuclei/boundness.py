@@ -81,7 +81,8 @@ def settled(year: int) -> pd.DataFrame:
     bound = ~emits & (masses["bound"] | (lives & ~masses["unbound"])).to_numpy()
     evidence = np.where(emits, "emission", np.where(weighed, "mass", "lifetime"))
     table = pd.DataFrame({"bound": bound, "evidence": evidence}, index=index)
-    return table.loc[emits | weighed | lives].sort_index().reset_index()
+    known: pd.DataFrame = table[emits | weighed | lives].sort_index().reset_index()
+    return known
 
 
 def settled_since(train: int, test: int) -> pd.DataFrame:
@@ -130,4 +131,4 @@ def _stable_protons(nucleons: np.ndarray) -> np.ndarray:
 
 @cache
 def _facts() -> pd.DataFrame:
-    return shipped("ground_states.csv")
+    return shipped("ground_states.csv").astype({"Z": "int64", "N": "int64"})

@@ -92,17 +92,19 @@ def ordered(train: int, test: int) -> None:
 
 
 def shipped(name: str) -> pd.DataFrame:
-    """One of the tables in this package; lines that start with ``#`` say where it comes from."""
+    """One of the tables in this package, all cells as text; lines that start with ``#`` say where it comes from."""
     with (files("posteriori.domains.nuclei") / "tables" / name).open(encoding="ascii") as stream:
-        return pd.read_csv(stream, comment="#", float_precision="round_trip", keep_default_na=False)
+        return pd.read_csv(stream, comment="#", dtype=str, keep_default_na=False)
 
 
 @cache
 def _masses() -> pd.DataFrame:
-    table = shipped("masses.csv").astype({"mass_excess": "float64", "sigma": "float64", "measured": "bool"})
-    return table[["Z", "N", "mass_excess", "sigma", "measured", "year"]]
+    table = shipped("masses.csv")
+    table["measured"] = table["measured"] == "1"
+    numbers = table.astype({"Z": "int64", "N": "int64", "mass_excess": "float64", "sigma": "float64", "year": "int64"})
+    return numbers[["Z", "N", "mass_excess", "sigma", "measured", "year"]]
 
 
 @cache
 def _lists() -> pd.DataFrame:
-    return shipped("new_since.csv")
+    return shipped("new_since.csv").astype("int64")

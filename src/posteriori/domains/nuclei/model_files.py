@@ -91,7 +91,7 @@ def o2_reader(column: str) -> Callable[[Path], pd.DataFrame]:
         try:
             with h5py.File(path, "r") as file:
                 Z, A, excess = (_dataset(file, name, path) for name in ("Z", "A", column))
-        except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as problem:
+        except (OSError, LookupError, RuntimeError, ValueError, TypeError, AttributeError, MemoryError) as problem:
             if isinstance(problem, DataError):
                 raise
             raise DataError(f"cannot read acol/data/{column} in {path}: {problem}; fetch the file again.") from problem

@@ -145,7 +145,7 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
                 "hfb26",
                 2012,
                 Table("HFB26.txt", read_text, packaged=True),
-                "Goriely, Chamel & Pearson (2013), Phys. Rev. C 88, 061302",
+                "Goriely, Chamel & Pearson (2013), Phys. Rev. C 88, 024308",
                 _MASSTABLE,
             ),
             Baseline(
