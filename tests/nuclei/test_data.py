@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from posteriori.core.errors import OptionError
-from posteriori.domains.nuclei.boundness import _decode, encode, ground_states, settled, settled_since
+from posteriori.domains.nuclei.boundness import decode, encode, ground_states, settled, settled_since
 from posteriori.domains.nuclei.data import (
     YEARS,
     citation,
@@ -172,7 +172,7 @@ def test_half_lives_of_2020_are_those_of_nubase() -> None:
     ],
 )
 def test_a_cell_of_the_compact_table_reads_back(state: tuple[str, float | None, str]) -> None:
-    assert _decode(encode(*state)) == state
+    assert decode(encode(*state)) == state
 
 
 def test_tables_are_small_and_name_their_inputs() -> None:

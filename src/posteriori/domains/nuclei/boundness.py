@@ -10,6 +10,7 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
+from posteriori.core.errors import DataError
 from posteriori.domains.nuclei import nubase
 from posteriori.domains.nuclei.data import KEY, evaluation, known_year, only_in, ordered, shipped
 from posteriori.physics.mass_conversions import CONSTANTS
@@ -51,7 +52,7 @@ def ground_states(year: int) -> pd.DataFrame:
     column = str(EDITIONS[known_year(year)])
     table = _facts()
     listed = table[table[column] != ""]
-    cells = [_decode(cell) for cell in listed[column]]
+    cells = [decode(cell) for cell in listed[column]]
     frame = pd.DataFrame(cells, columns=["binding", "half_life", "half_life_kind"], index=listed.index)
     joined = pd.concat([listed[KEY], frame], axis=1).reset_index(drop=True)
     return joined.astype({"half_life": "Float64"})
@@ -99,10 +100,11 @@ def encode(binding: str, half_life: float | None, kind: str) -> str:
     return _LETTERS[binding] + _SIGNS[kind] + (f"{half_life:.6g}" if timed else "")
 
 
-def _decode(cell: str) -> tuple[str, float | None, str]:
+def decode(cell: str) -> tuple[str, float | None, str]:
+    """Binding, half-life [s] and its kind from a cell that ``encode`` wrote."""
     match = _CELL.fullmatch(cell)
     if match is None:
-        raise ValueError(f"the shipped table of ground states holds the cell {cell!r}; rebuild it.")
+        raise DataError(f"the table of ground states holds the cell {cell!r}; rebuild it from the raw NUBASE files.")
     kind = _KINDS[match[2]]
     half_life = float(match[3]) if match[3] else (np.inf if kind == nubase.STABLE else None)
     return _BINDINGS[match[1]], half_life, kind
