@@ -76,7 +76,7 @@ def _fit_pareto(excess: np.ndarray) -> tuple[float, float]:
     theta = 1 / x[-1] + (1 - np.sqrt(grid / (np.arange(1, grid + 1) - 0.5))) / (3 * x[int(n / 4 + 0.5) - 1])
     k = np.log1p(-theta[:, None] * x).mean(1)
     profile = n * (np.log(-theta / k) - k - 1)
-    weight = 1 / np.exp(profile - profile[:, None]).sum(1)
+    weight = np.exp(profile - profile.max())
     mean = (theta * weight).sum() / weight.sum()
     shape = float(np.log1p(-mean * x).mean())
     sigma = -shape / mean
