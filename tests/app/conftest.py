@@ -27,7 +27,9 @@ import pandas as pd
 import torch
 
 from posteriori.audit.report import Figure, Gate, Report
+from posteriori.core.draws import Draws
 from posteriori.core.errors import DataError
+from posteriori.core.space import Space
 from posteriori.core.run import Context
 from posteriori.domains.study import Outcome
 
@@ -80,6 +82,7 @@ class Study:
             scores={"mean_g": mean, "n": len(drawn), "lost": float("nan"), "blocks": [1, 2]},
             report=Report("Balance", (Figure("mean_g", mean, error, "g", gate), Figure("n", len(drawn)))),
             pictures={"Readings, one a dot, and <their> mean": self.picture},
+            posterior=Draws(Space("apple", {"fruit": ["apple"]}, "g"), drawn[:, None]),
             tables={"readings": pd.DataFrame({"number": range(len(drawn)), "mass [g]": drawn.numpy()})},
             files={"note.txt": self.note},
             data={"apple.csv": "ab12"},

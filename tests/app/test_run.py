@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import posteriori as po
 from posteriori.app.folder import digests, written_whole
 from posteriori.app.record import Record
 from posteriori.app.runner import Job, checkpoints, plain, run
@@ -26,7 +27,7 @@ def apple(**given: str) -> Job:
 def test_the_folder_holds_what_was_asked_and_found(tmp_path: Path) -> None:
     run(apple(readings="20"), tmp_path / "new" / "out")
     folder = tmp_path / "new" / "out"
-    names = ["audit.json", "config.json", "note.txt", "readings.csv", "report.html", "scores.json"]
+    names = ["audit.json", "config.json", "note.txt", "readings.csv", "report.html", "run.nc", "scores.json"]
     assert sorted(path.name for path in folder.iterdir()) == names
     scores = json.loads((folder / "scores.json").read_text())
     assert scores["n"] == 60
@@ -40,6 +41,8 @@ def test_the_folder_holds_what_was_asked_and_found(tmp_path: Path) -> None:
     assert record.versions["torch"]
     assert record.references == ("Newton (1687), Principia.",)
     assert json.loads((folder / "audit.json").read_text())["passed"]
+    assert float(po.load(folder / "run.nc").mean().sel(fruit="apple")) == pytest.approx(scores["mean_g"], rel=1e-12)
+    assert {"note.txt", "readings.csv", "run.nc:/posterior/apple"} <= set(record.results)
 
 
 def test_only_the_folder_is_left_behind(tmp_path: Path) -> None:
