@@ -14,6 +14,7 @@ from posteriori.core.errors import OptionError, ShapeError, StoreError
 from posteriori.core.random import Rng
 from posteriori.core.run import Context, describe
 from posteriori.core.store import Store
+from posteriori.learn.adamw import AdamW
 from posteriori.learn.losses import Loss
 from posteriori.learn.plan import Batch, Plan, Precision
 from posteriori.learn.team import Team
@@ -112,7 +113,7 @@ def _epoch(
     plan: Plan,
     epoch: int,
     rng: Rng,
-    optimiser: torch.optim.Optimizer,
+    optimiser: AdamW,
     team: Team,
 ) -> float:
     """One pass in an order that only seed and epoch decide; the mean loss of the rows."""
@@ -123,13 +124,12 @@ def _epoch(
     losses = []
     for step, rows in enumerate(order.split(plan.batch)):
         share = (epoch * steps + step + 1) / (plan.epochs * steps)
-        for group in optimiser.param_groups:
-            group["lr"] = plan.rate * group["factor"] * plan.schedule(share)
+        rate = plan.rate * plan.schedule(share)
         here = stream.child("step", step)
         batch = tuple(t[rows] for t in data)
         if plan.augment is not None:
             batch = plan.augment(batch, here.child("augment"))
-        losses.append(_step(net, loss, batch, plan, here, optimiser, team) * len(rows))
+        losses.append(_step(net, loss, batch, plan, here, optimiser, team, rate) * len(rows))
     seen = torch.stack(losses).double()
     if not bool(torch.isfinite(seen).all()):
         step = int((~torch.isfinite(seen)).nonzero()[0])
@@ -141,13 +141,27 @@ def _epoch(
 
 
 def _step(
-    net: nn.Module, loss: Loss, batch: Batch, plan: Plan, rng: Rng, optimiser: torch.optim.Optimizer, team: Team
+    net: nn.Module,
+    loss: Loss,
+    batch: Batch,
+    plan: Plan,
+    rng: Rng,
+    optimiser: AdamW,
+    team: Team,
+    rate: float,
 ) -> Tensor:
     """One step along the gradient of the mean loss of ``batch``, which is summed over shards in fixed order."""
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     pieces = [torch.tensor_split(t, plan.shards) for t in batch]
     own = [
-        _shard(net, loss, tuple(p[s] for p in pieces), len(batch[0]), plan.precision, rng.child("shard", s), parameters)
+        _shard(
+            net,
+            loss,
+            tuple(p[s] for p in pieces),
+            len(batch[0]),
+            plan.precision,
+            rng.child("shard", s),
+            optimiser.parameters,
+        )
         for s in team.own(plan.shards)
     ]
     every = team.gather(torch.stack(own), plan.shards)
@@ -157,9 +171,7 @@ def _step(
     gradient, value = total[:-1], total[-1]
     if plan.clip is not None:
         gradient = gradient * (plan.clip / gradient.norm().clamp_min(plan.clip))
-    for parameter, piece in zip(parameters, gradient.split([p.numel() for p in parameters]), strict=True):
-        parameter.grad = piece.view_as(parameter)
-    optimiser.step()
+    optimiser.step(gradient, rate)
     return value
 
 
@@ -180,16 +192,11 @@ def _shard(
     return torch.cat([*flat, value.detach().reshape(1).to(flat[0])])
 
 
-def _optimiser(net: nn.Module, plan: Plan) -> torch.optim.Optimizer:
-    """AdamW over what learns, one group for each factor of the rate."""
-    groups: dict[float, list[nn.Parameter]] = {}
-    for name, parameter in net.named_parameters():
-        if parameter.requires_grad and plan.factor(name) > 0:
-            groups.setdefault(plan.factor(name), []).append(parameter)
-    if not groups:
+def _optimiser(net: nn.Module, plan: Plan) -> AdamW:
+    learnt = {name: p for name, p in net.named_parameters() if p.requires_grad and plan.factor(name) > 0}
+    if not learnt:
         raise OptionError("no parameter of the net learns; unfreeze a part, or give a factor above zero.")
-    parts = [{"params": members, "factor": factor} for factor, members in groups.items()]
-    return torch.optim.AdamW(parts, lr=plan.rate, weight_decay=plan.weight_decay, fused=True)
+    return AdamW(list(learnt.values()), [plan.factor(name) for name in learnt], plan.weight_decay)
 
 
 def _fingerprint(job: Job) -> str:
@@ -198,17 +205,16 @@ def _fingerprint(job: Job) -> str:
     return describe([plan, job.loss, job.net, job.data, job.validation, job.context.rng])
 
 
-def _keep(store: Store, net: nn.Module, optimiser: torch.optim.Optimizer, course: _Course, fingerprint: str) -> None:
+def _keep(store: Store, net: nn.Module, optimiser: AdamW, course: _Course, fingerprint: str) -> None:
     tensors = {f"net/{name}": t for name, t in net.state_dict().items()}
     tensors |= {f"best/{name}": t for name, t in course.weights.items()}
-    for i, state in enumerate(_states(optimiser)):
-        tensors |= {f"optimiser/{i}/{name}": t for name, t in state.items()}
+    tensors |= {f"optimiser/{name}": t for name, t in optimiser.state().items()}
     tensors["train"] = torch.tensor(course.train, dtype=torch.float64)
     tensors["validation"] = torch.tensor(course.validation, dtype=torch.float64)
     store.save(CHECKPOINT, tensors, {"fingerprint": fingerprint})
 
 
-def _resume(store: Store | None, net: nn.Module, optimiser: torch.optim.Optimizer, fingerprint: str) -> _Course:
+def _resume(store: Store | None, net: nn.Module, optimiser: AdamW, fingerprint: str) -> _Course:
     """Net and optimiser as the last checkpoint has them, and the course up to there.
 
     Raises:
@@ -225,14 +231,9 @@ def _resume(store: Store | None, net: nn.Module, optimiser: torch.optim.Optimize
         )
     device = next(net.parameters()).device
     net.load_state_dict(_below(tensors, "net/"))
-    for i, parameter in enumerate(p for group in optimiser.param_groups for p in group["params"]):
-        optimiser.state[parameter] = {name: t.to(device) for name, t in _below(tensors, f"optimiser/{i}/").items()}
+    optimiser.restore(_below(tensors, "optimiser/"))
     weights = {name: t.to(device) for name, t in _below(tensors, "best/").items()}
     return _Course(tensors["train"].tolist(), tensors["validation"].tolist(), weights)
-
-
-def _states(optimiser: torch.optim.Optimizer) -> list[dict[str, Tensor]]:
-    return [optimiser.state[p] for group in optimiser.param_groups for p in group["params"]]
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
