@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from posteriori.audit import joint, scores
@@ -42,6 +44,23 @@ def test_variogram_score_is_the_sum_over_pairs(chunk: int, monkeypatch: pytest.M
             expected = (p[:, None] * (x[..., i] - x[..., j]).abs().sqrt()).sum(0)
             want += ((y[..., i] - y[..., j]).abs().sqrt() - expected).square() / 12
     torch.testing.assert_close(joint.variogram_score(x, y, w), want)
+
+
+@given(st.integers(0, 1000), st.floats(0.1, 10), st.floats(-100, 100))
+@settings(max_examples=25, deadline=None)
+def test_energy_score_is_equivariant_under_shift_scale_and_rotation(seed: int, scale: float, shift: float) -> None:
+    rng = Rng(seed)
+    x, y = rng.normal((6, 3)), rng.normal((3,))
+    turn = torch.linalg.qr(rng.normal((3, 3))).Q
+    moved = joint.energy_score(scale * x @ turn + shift, scale * y @ turn + shift)
+    torch.testing.assert_close(moved, scale * joint.energy_score(x, y), atol=1e-9, rtol=1e-9)
+
+
+def test_draws_of_one_law_meet_many_truths() -> None:
+    rng = Rng(5)
+    x, truths, w = rng.normal((9, 4)), rng.normal((6, 4)), rng.uniform((9,))
+    one_by_one = torch.stack([joint.variogram_score(x, y, w) for y in truths])
+    torch.testing.assert_close(joint.variogram_score(x, truths, w), one_by_one)
 
 
 def test_the_true_correlation_scores_best() -> None:

@@ -33,6 +33,15 @@ def test_text_shows_value_error_gate_and_verdict() -> None:
     assert lines[1].index("[0.6") == lines[2].index("<= 180")
 
 
+def test_rounding_follows_the_error_down_to_six_digits() -> None:
+    assert Figure("a", 40.7312, 1.36).measured == "40.7 ± 1.4"
+    assert Figure("a", 2.04771411, 2e-17).measured == "2.04771 ± 0.00000"
+    assert Figure("a", 123456.7, 0.0).measured == "123457 ± 0"
+    assert Figure("a", 0.0, 0.0).measured == "0.0000 ± 0.0000"
+    assert Figure("n", 71).measured == "71"
+    assert Figure("n", 7_654_321).measured == "7654321"
+
+
 def test_a_report_passes_when_every_gate_holds() -> None:
     assert not REPORT.passed
     assert [f.name for f in REPORT.failed] == ["rms"]

@@ -59,6 +59,7 @@ def test_a_gaussian_gets_its_closed_forms() -> None:
     assert report["rms"].unit == report["energy_score"].unit == "keV"
 
 
+@pytest.mark.slow
 def test_every_figure_of_a_joint_law_has_an_error_that_counts_its_correlations() -> None:
     """Over 60 truths the figures spread by no more than 1.35 of the stated error (spread of a spread: 9 %)."""
     posterior, truths = law(), law().sample(60, Rng(6))

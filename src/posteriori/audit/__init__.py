@@ -1,0 +1,1 @@
+"""Is it true? Scores, calibration and reproducibility, gathered in one Report."""

@@ -62,10 +62,10 @@ class Figure:
 
     @property
     def measured(self) -> str:
-        """Value ± standard error, rounded to two digits of the error."""
+        """Value ± standard error, rounded to two digits of the error (six of the value where the error is tiny)."""
         if self.standard_error is None or not math.isfinite(self.value):
             return f"{self.value:.4g}" if abs(self.value) < 1e4 else f"{self.value:.0f}"
-        places = _decimals(self.standard_error)
+        places = _decimals(max(self.standard_error, 1e-4 * abs(self.value)))
         return f"{self.value:.{places}f} ± {self.standard_error:.{places}f}"
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import special, stats
 from torch import Tensor
 
@@ -143,13 +145,19 @@ def anderson_darling_tail(a2: float) -> float:
     """
     if a2 > 20:
         return math.sqrt(3) * math.erfc(math.sqrt(a2))
+    u, t, log_phi = _characteristic()
+    integrand = np.exp(log_phi - 1j * t * a2).imag * 4 / u
+    return float(np.clip(0.5 + integrand.sum() * (u[1] - u[0]) / np.pi, 0, 1))
+
+
+@cache
+def _characteristic() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.complex128]]:
+    """Nodes u, t = u**4 and the log of the characteristic function of A² at t, on its continuous branch."""
     u = np.linspace(0, 5.1, 20001)[1:]
     t = u**4
     s = np.sqrt(1 + 8j * t)
     log_cosine = -0.5j * np.pi * s + np.log(-np.expm1(-8 * np.pi * t / (1 + s))) - math.log(2)
-    log_phi = -0.5 * (log_cosine - np.log(2 * np.pi * t) + 0.5j * np.pi)
-    integrand = np.exp(log_phi - 1j * t * a2).imag * 4 / u
-    return float(np.clip(0.5 + integrand.sum() * (u[1] - u[0]) / np.pi, 0, 1))
+    return u, t, -0.5 * (log_cosine - np.log(2 * np.pi * t) + 0.5j * np.pi)
 
 
 def _histogram(counts: Tensor, share: Tensor) -> Histogram:
