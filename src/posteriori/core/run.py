@@ -96,6 +96,8 @@ def digest(tensor: Tensor) -> str:
 
 def describe(thing: Any) -> str:
     """A method's class and hyper-parameters as one line, the same for equal methods."""
+    if isinstance(thing, Run):
+        return f"Run({thing.method}, seed={thing.seed})"
     if is_dataclass(thing) and not isinstance(thing, type):
         inner = ", ".join(f"{f.name}={describe(getattr(thing, f.name))}" for f in fields(thing))
         return f"{type(thing).__name__}({inner})"
