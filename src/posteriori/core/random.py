@@ -33,6 +33,11 @@ class Rng:
         return self.child("fresh", calls)
 
     @property
+    def key(self) -> str:
+        """The last key that leads here, as text; empty at the root."""
+        return self.path[-1].partition(":")[2] if self.path else ""
+
+    @property
     def entropy(self) -> int:
         """63 bits that name this stream, for libraries that want an integer seed."""
         text = "/".join((str(self.seed), *self.path)).encode()

@@ -53,17 +53,21 @@ def separation_energy(masses: Space, name: str) -> Sparse:
     quantity = QUANTITIES[name]
     z, n = protons_neutrons(masses)
     where = {(int(a), int(b)): i for i, (a, b) in enumerate(zip(z, n, strict=True))}
-    rows, columns, values, homes = [], [], [], []
+    rows: list[int] = []
+    columns: list[int] = []
+    values: list[float] = []
+    homes: list[tuple[int, int]] = []
     for a, b in where:
-        partners = [where.get((a + dz, b + dn)) for _, dz, dn in quantity.terms]
-        if None not in partners:
-            rows += [len(homes)] * len(partners)
-            columns += partners
+        found = [where[a + dz, b + dn] for _, dz, dn in quantity.terms if (a + dz, b + dn) in where]
+        if len(found) == len(quantity.terms):
+            rows += [len(homes)] * len(found)
+            columns += found
             values += [weight for weight, _, _ in quantity.terms]
             homes.append((a, b))
     if not homes:
         raise OptionError(f"no nucleus of this chart has all partners of {name}; take a larger chart.")
-    codomain = chart(*np.array(homes).T, name=name)
+    home_z, home_n = np.array(homes).T
+    codomain = chart(home_z, home_n, name=name)
     offset = torch.full(codomain.shape, quantity.constant, dtype=torch.float64)
     entries = torch.tensor(rows), torch.tensor(columns), torch.tensor(values, dtype=torch.float64)
     return Sparse(masses, codomain, *entries, offset)

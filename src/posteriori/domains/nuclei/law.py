@@ -1,0 +1,170 @@
+"""The joint law of nuclear masses: several baselines, each with its fitted error law, mixed and widened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from posteriori.core.covariance import DenseCovariance
+from posteriori.core.errors import OptionError
+from posteriori.core.gaussian import Gaussian
+from posteriori.core.operator import Selection
+from posteriori.core.run import Context
+from posteriori.core.space import Space
+from posteriori.core.target import Inverse
+from posteriori.core.tasks import run_tasks
+from posteriori.domains.nuclei import data, models, problems
+from posteriori.domains.nuclei.chart import chart, nuclide_name
+from posteriori.domains.nuclei.evaluation_errors import EvaluationErrors
+from posteriori.domains.nuclei.widening import Widening
+from posteriori.inference.exact import Exact
+from posteriori.inference.marginal_likelihood import MarginalLikelihood
+from posteriori.inference.reweighted import Reweighted
+
+METHOD = Reweighted(MarginalLikelihood(Exact(), steps=12), MarginalLikelihood(Exact(), steps=8))
+TABLE_FREE = ("dz10", "dz28")
+MIX = ("dz10", "dz28", "frdm2012", "ws3", "ws4")
+"""What ``mix`` takes when its file is there and its own fit saw nothing later than the training year."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which masses were known, and which known physics explains them.
+
+    Args:
+        train: evaluation year that everything is learnt from.
+        baselines: names of mass models.
+        folder: where their tables are looked for; None for the usual places.
+        measured: the known masses, as ``data.measured``; those of the evaluation without.
+    """
+
+    train: int
+    baselines: tuple[str, ...]
+    folder: Path | None = None
+    measured: pd.DataFrame | None = None
+
+    @property
+    def masses(self) -> pd.DataFrame:
+        """The known masses."""
+        return data.measured(self.train) if self.measured is None else self.measured
+
+    def target(self, cells: Space, baseline: str) -> Inverse:
+        """The question that one baseline asks."""
+        return problems.masses(cells, self.masses, baseline, self.train, self.folder)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A question whose learnt numbers are known: conditions any chart without fitting again."""
+
+    question: Question
+    numbers: dict[str, dict[str, Tensor]]
+    widening: Widening = field(default_factory=Widening)
+
+    def target(self, cells: Space, baseline: str) -> Inverse:
+        """The question of one baseline on ``cells``, with its fitted numbers."""
+        target = self.question.target(cells, baseline)
+        found = self.numbers[baseline]
+        assert isinstance(target.noise, EvaluationErrors)
+        scales = pd.Series(found["scales"].numpy(), names_of(self.question.masses))
+        seen = target.operator.codomain.labels("nuclide")
+        target.noise = target.noise.with_scales(torch.tensor(scales[seen].to_numpy(np.float64)))
+        with torch.no_grad():
+            for name, parameter in target.named_parameters():
+                parameter.copy_(found[name])
+        return target
+
+    def component(self, cells: Space, baseline: str, context: Context) -> Gaussian:
+        """The law that one baseline gives, on the cells that it reaches."""
+        return Exact()(self.target(cells, baseline), context)
+
+    def law(self, cells: Space, context: Context) -> Gaussian:
+        """The widened mixture of all baselines as one Gaussian with its full covariance, on the cells all reach."""
+        return self.widening(self.mixture(cells, context))
+
+    def mixture(self, cells: Space, context: Context) -> Gaussian:
+        """The Gaussian with the mean and the full covariance of the equal mixture of the baselines."""
+        for name in self.question.baselines:
+            cells = self.question.target(cells, name).space
+        parts = [self.component(cells, name, context) for name in self.question.baselines]
+        means = torch.stack([part.location for part in parts])
+        gap = means - means.mean(0)
+        covariance = gap.mT @ gap / len(parts)
+        for part in parts:
+            covariance += part.covariance.dense() / len(parts)
+        return Gaussian(cells, means.mean(0), DenseCovariance(covariance))
+
+
+def fit(question: Question, context: Context, widen: bool = True) -> Fitted:
+    """Fit every baseline's law, and the widening on what the training evaluation had added to the one before it.
+
+    The earlier fit uses the same baselines as far as they had seen nothing later; all fits are independent tasks.
+    Where there is no earlier evaluation, or no baseline that old, nothing is widened.
+    """
+    past = earlier(question) if widen else None
+    payload = {str(q.train): q for q in (question, past) if q is not None}
+    keys = [f"{year}:{name}" for year, q in payload.items() for name in q.baselines]
+    found = dict(zip(keys, run_tasks(_fit_one, payload, keys, context, "fitting baselines"), strict=True))
+
+    def fitted(q: Question) -> Fitted:
+        return Fitted(q, {name: found[f"{q.train}:{name}"] for name in q.baselines})
+
+    if past is None:
+        return fitted(question)
+    later = question.masses.merge(data.new_since(past.train, question.train))
+    law = fitted(past).mixture(cells_of(past.masses, later), context)
+    names = names_of(later)
+    at = np.isin(names, law.space.labels("nuclide"))
+    part = law.map(Selection.along(law.space, "nuclide", names[at]))
+    assert isinstance(part, Gaussian)
+    mass, sigma = (torch.tensor(later[column].to_numpy(np.float64)[at]) for column in ("mass_excess", "sigma"))
+    return replace(fitted(question), widening=Widening.learnt(part, mass, sigma))
+
+
+def earlier(question: Question) -> Question | None:
+    """The same question at the evaluation before, for the baselines that existed then; None where there is none."""
+    before = [year for year in data.YEARS if year < question.train]
+    kept = tuple(b for b in question.baselines if before and models.baseline(b).saw <= before[-1])
+    return Question(before[-1], kept, question.folder) if kept else None
+
+
+def choose(name: str, train: int, folder: Path | None = None) -> tuple[str, ...]:
+    """The baselines that an option means: one name, several with ``+`` between, or ``mix``.
+
+    Raises:
+        OptionError: an unknown name.
+        LeakError: a baseline that saw a later evaluation.
+    """
+    if name == "mix":
+        free = models.leak_free(train)
+        return tuple(b for b in MIX if b in free and b in models.available(folder))
+    chosen = tuple(name.split("+"))
+    for baseline in chosen:
+        models.refuse_leak(baseline, train)
+    if len(set(chosen)) != len(chosen):
+        raise OptionError(f"baseline {name!r} names one model twice.")
+    return chosen
+
+
+def _fit_one(payload: dict[str, Question], context: Context) -> dict[str, Tensor]:
+    year, _, name = context.rng.key.partition(":")
+    question = payload[year]
+    fitted = METHOD.fit(question.target(cells_of(question.masses), name), context)
+    assert isinstance(fitted.noise, EvaluationErrors)
+    return {"scales": fitted.noise.scales} | {k: p.detach() for k, p in fitted.named_parameters()}
+
+
+def cells_of(*tables: pd.DataFrame) -> Space:
+    """The chart of all nuclei in the tables, each once, ordered by Z and N."""
+    nuclei = pd.concat([table[data.KEY] for table in tables]).drop_duplicates().sort_values(data.KEY)
+    return chart(nuclei["Z"], nuclei["N"])
+
+
+def names_of(table: pd.DataFrame) -> np.ndarray:
+    """Labels of the nuclei in a table, in its order."""
+    return np.array([nuclide_name(int(z), int(n)) for z, n in zip(table["Z"], table["N"], strict=True)])
