@@ -203,16 +203,15 @@ def left_over(residual: Tensor, variance: Tensor, held: Tensor) -> Tensor:
     """Variance τ² (p,) that held-out residuals of ``p`` problems ask for beyond what is known.
 
     Row i's law is the mixture of the components that did not see it, N(r; 0, v + τ²); τ² maximises the likelihood of
-    all rows. Without a held-out row it is 0.
+    all rows, from 1e-6 of their mean square up (no law may collapse to a point). Without a held-out row it is 0.
 
     Args:
         residual: data minus each component's mean, (p, c, n).
         variance: known plus learnt variance, (p, c, n).
         held: whether a component did not see the row, (p, c, n).
     """
-    seen = held.any(1)
     size = torch.where(held, residual.square(), nan).nanmean((1, 2)).nan_to_num(0.0)
-    coarse = torch.cat([torch.zeros(1, dtype=torch.float64), torch.logspace(-6, 1, 57, dtype=torch.float64)])
+    coarse = torch.logspace(-6, 1, 57, dtype=torch.float64)
     best = _most_likely(residual, variance, held, coarse[:, None] * size)
     fine = torch.linspace(0.75, 1.34, 60, dtype=torch.float64)
     return _most_likely(residual, variance, held, fine[:, None] * best)
