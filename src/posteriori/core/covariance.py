@@ -15,6 +15,7 @@ from posteriori.core.operator import Operator, Selection
 from posteriori.core.random import Rng
 
 M = TypeVar("M", bound=nn.Module)
+PAIRS_AT_ONCE = 64
 JITTER = 1e-10
 """First share of the mean variance added to a diagonal whose Cholesky factor fails."""
 
@@ -54,6 +55,11 @@ class Covariance(nn.Module, ABC):
         memory.require(2 * self.size**2 * self.like.element_size(), f"a dense covariance of {self.size} cells")
         every = torch.arange(self.size, device=self.like.device)
         return self.block(every, every)
+
+    def pairs(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Covariances of ``rows[i]`` with ``columns[i]``, (k,), without the whole matrix."""
+        pieces = zip(rows.split(PAIRS_AT_ONCE), columns.split(PAIRS_AT_ONCE), strict=True)
+        return torch.cat([self.block(r, c).diagonal(dim1=-2, dim2=-1) for r, c in pieces], -1)
 
     def under(self, operator: Operator) -> Tensor:
         """J Σ Jᵀ for a linear operator, dense (m, m)."""

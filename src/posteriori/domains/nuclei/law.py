@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from posteriori.core.covariance import DenseCovariance
+from posteriori.core.covariance import LowRankCovariance, ScaledCovariance, SumCovariance
 from posteriori.core.errors import OptionError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.operator import Selection
@@ -94,10 +94,10 @@ class Fitted:
         parts = [self.component(cells, name, context) for name in self.question.baselines]
         means = torch.stack([part.location for part in parts])
         gap = means - means.mean(0)
-        covariance = gap.mT @ gap / len(parts)
-        for part in parts:
-            covariance += part.covariance.dense() / len(parts)
-        return Gaussian(cells, means.mean(0), DenseCovariance(covariance))
+        share = torch.tensor(1 / len(parts), dtype=torch.float64).sqrt()
+        within = [ScaledCovariance(part.covariance, share) for part in parts]
+        between = LowRankCovariance(gap.mT * share, torch.zeros(cells.size, dtype=torch.float64))
+        return Gaussian(cells, means.mean(0), SumCovariance(*within, between))
 
 
 def fit(question: Question, context: Context, widen: bool = True) -> Fitted:

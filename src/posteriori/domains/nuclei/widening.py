@@ -10,10 +10,11 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 
-from posteriori.core.covariance import DenseCovariance, cholesky
+from posteriori.core.covariance import ScaledCovariance, SumCovariance, cholesky
 from posteriori.core.gaussian import Gaussian
 from posteriori.domains.nuclei.chart import points
-from posteriori.learn.kernels import matern52
+from posteriori.learn.gp import KernelCovariance
+from posteriori.learn.kernels import Matern, matern52
 
 FIRST = {"scale": 1.0, "common": 0.5, "length": 12.0}
 SPREAD = {"scale": 0.5, "common": 1.0, "length": 0.7}
@@ -36,9 +37,14 @@ class Widening:
     length: float = FIRST["length"]
 
     def __call__(self, law: Gaussian) -> Gaussian:
-        """``law`` with the wider covariance (dense); its mean stays."""
-        matrix = _widened(law.dense().matrix, points(law.space), self.scale, self.common, self.length)
-        wider = Gaussian(law.space, law.location, DenseCovariance(matrix), problems=law.problems)
+        """``law`` with the wider covariance, as structured as it was; its mean stays."""
+        s = law.covariance.diagonal().sqrt()
+        shared = KernelCovariance(Matern([self.length, self.length]), points(law.space))
+        covariance = SumCovariance(
+            ScaledCovariance(law.covariance, torch.tensor(self.scale, dtype=torch.float64)),
+            ScaledCovariance(shared, self.common * s),
+        )
+        wider = Gaussian(law.space, law.location, covariance, problems=law.problems)
         wider.run = law.run
         return wider
 
