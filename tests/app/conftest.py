@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pandas as pd
 import torch
@@ -58,6 +58,8 @@ class Study:
 
     quick: bool = False
     """Ten readings only."""
+
+    unit: ClassVar[str] = "g"
 
     fault: str = ""
     """What goes wrong: gate, data, defect or write."""

@@ -78,6 +78,7 @@ def test_a_failed_gate_is_exit_code_1_and_still_leaves_the_report(po: Po, tmp_pa
         (("run", "fruit/apple-mass", "seed=1", "--seed", "2"), "give one whole number"),
         (("run", "fruit/apple-mass", "seed=-1"), "give one whole number"),
         (("run", "fruit/apple-mass", "--workers", "0"), "--workers"),
+        (("run", "fruit/apple-mass", "--device", "abacus"), "device 'abacus' cannot be used"),
         (("run", "fruit/apple-mass", "--out", "/proc/nowhere"), "choose another --out"),
         (("verify", "nowhere"), "is no run folder"),
         (("cite", "nowhere"), "is no run folder"),
@@ -138,7 +139,7 @@ def test_interrupt_says_how_to_resume(
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "interrupted, out was not written; the same command resumes from" in err
+    assert "interrupted; out was not written; the same command resumes from the parts that were finished" in err
     assert "Traceback" not in err
     assert not (tmp_path / "out").exists()
     monkeypatch.delenv("PAUSE_AT")

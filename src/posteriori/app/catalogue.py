@@ -78,7 +78,8 @@ def _options(study: ast.ClassDef) -> list[Option]:
     for field, below in zip(study.body, [*study.body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and field.value is not None:
             kind, default = ast.unparse(field.annotation), _spelled(field.value)
-            options.append(Option(field.target.id, kind, default, _text(below)))
+            if not kind.startswith("ClassVar"):
+                options.append(Option(field.target.id, kind, default, _text(below)))
     return options
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -44,9 +46,6 @@ def main() -> None:
     except PosterioriError as problem:
         _say(f"posteriori: {problem}")
         code = BAD_INPUT
-    except KeyboardInterrupt:
-        _say("posteriori: interrupted; nothing was written.")
-        code = INTERRUPTED
     except Exception:
         traceback.print_exc()
         _say("posteriori: this is a defect of posteriori, not of the input; please report it with the lines above.")
@@ -106,16 +105,11 @@ def run(
     words, seed = _take_seed([*(settings or []), *(["quick=true"] if quick else [])], seed)
     given = options.assignments(words, [option.name for option in entry.options], entry.name)
     folder = out or Path("runs") / entry.name / f"{datetime.now():%Y%m%d-%H%M%S-%f}"
-    job = app.runner.Job.of(entry.name, given, seed, device, workers)
-    bars = Bars()
-    try:
+    with _interruptible(f"{folder} was not written; the same command resumes from the parts that were finished"):
+        job = app.runner.Job.of(entry.name, given, seed, device, workers)
+        bars = Bars()
         with bars.display:
             finished = app.runner.run(job, folder, bars)
-    except KeyboardInterrupt:
-        kept = app.runner.checkpoints(job, folder)
-        again = f"the same command resumes from {kept}" if kept.exists() else "the same command starts it again"
-        _say(f"posteriori: interrupted, {folder} was not written; {again}.")
-        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         print(json.dumps(finished.scores))
     else:
@@ -130,7 +124,7 @@ def run(
 def verify(folder: Path) -> None:
     """Run what FOLDER holds again and compare scores and arrays; exit code 1 where they differ."""
     bars = Bars()
-    with bars.display:
+    with _interruptible(f"{folder} is as it was"), bars.display:
         differences = app.verification.verify(folder, bars)
     if differences:
         print("\n".join(differences))
@@ -143,6 +137,16 @@ def cite(folder: Path) -> None:
     """Print the references of what the run in FOLDER used."""
     for reference in Record.load(folder).references:
         print(reference)
+
+
+@contextmanager
+def _interruptible(state: str) -> Iterator[None]:
+    """Turn Ctrl-C into a line that says how things stand, and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say(f"posteriori: interrupted; {state}.")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _take_seed(words: list[str], seed: int | None) -> tuple[list[str], int]:

@@ -23,6 +23,7 @@ from posteriori.app.catalogue import Entry, find
 from posteriori.app.folder import digests, require_new, written_whole
 from posteriori.app.record import Record, command
 from posteriori.app.report import Page
+from posteriori.core.errors import OptionError
 from posteriori.core.random import Rng
 from posteriori.core.run import Context, Progress, silent, versions
 from posteriori.core.store import Store
@@ -47,6 +48,10 @@ class Job:
     def of(name: str, given: Mapping[str, str], seed: int = 0, device: str = "cpu", processes: int = 1) -> Job:
         """The job of the study ``name`` with the options ``given`` as text; raises ``OptionError``."""
         entry = find(name)
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as problem:
+            raise OptionError(f"device {device!r} cannot be used ({problem}); take cpu.") from None
         return Job(entry, options.build(entry.load(), given), seed, device, processes)
 
     @property
