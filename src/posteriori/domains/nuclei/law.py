@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -107,23 +108,27 @@ def fit(question: Question, context: Context, widen: bool = True) -> Fitted:
     Where there is no earlier evaluation, or no baseline that old, nothing is widened.
     """
     past = earlier(question) if widen else None
-    payload = {str(q.train): q for q in (question, past) if q is not None}
-    keys = [f"{year}:{name}" for year, q in payload.items() for name in q.baselines]
-    found = dict(zip(keys, run_tasks(_fit_one, payload, keys, context, "fitting baselines"), strict=True))
-
-    def fitted(q: Question) -> Fitted:
-        return Fitted(q, {name: found[f"{q.train}:{name}"] for name in q.baselines})
-
     if past is None:
-        return fitted(question)
+        return fit_all({"now": question}, context)["now"]
+    fitted = fit_all({"now": question, "past": past}, context)
     later = question.masses.merge(data.new_since(past.train, question.train))
-    law = fitted(past).mixture(cells_of(past.masses, later), context)
+    law = fitted["past"].mixture(cells_of(past.masses, later), context)
     names = names_of(later)
     at = np.isin(names, law.space.labels("nuclide"))
     part = law.map(Selection.along(law.space, "nuclide", names[at]))
     assert isinstance(part, Gaussian)
     mass, sigma = (torch.tensor(later[column].to_numpy(np.float64)[at]) for column in ("mass_excess", "sigma"))
-    return replace(fitted(question), widening=Widening.learnt(part, mass, sigma))
+    return replace(fitted["now"], widening=Widening.learnt(part, mass, sigma))
+
+
+def fit_all(questions: Mapping[str, Question], context: Context) -> dict[str, Fitted]:
+    """Fit the laws of several questions, nothing widened: every baseline of each is a task of its own."""
+    keys = [f"{name}:{baseline}" for name, question in questions.items() for baseline in question.baselines]
+    found = dict(zip(keys, run_tasks(_fit_one, dict(questions), keys, context, "fitting baselines"), strict=True))
+    return {
+        name: Fitted(question, {baseline: found[f"{name}:{baseline}"] for baseline in question.baselines})
+        for name, question in questions.items()
+    }
 
 
 def earlier(question: Question) -> Question | None:
@@ -152,9 +157,9 @@ def choose(name: str, train: int, folder: Path | None = None) -> tuple[str, ...]
 
 
 def _fit_one(payload: dict[str, Question], context: Context) -> dict[str, Tensor]:
-    year, _, name = context.rng.key.partition(":")
-    question = payload[year]
-    fitted = METHOD.fit(question.target(cells_of(question.masses), name), context)
+    name, _, baseline = context.rng.key.partition(":")
+    question = payload[name]
+    fitted = METHOD.fit(question.target(cells_of(question.masses), baseline), context)
     assert isinstance(fitted.noise, EvaluationErrors)
     return {"scales": fitted.noise.scales} | {k: p.detach() for k, p in fitted.named_parameters()}
 

@@ -1,0 +1,1 @@
+"""Studies of nuclear masses; each file is one."""
