@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -108,7 +109,10 @@ class TorchOperator(Operator):
         """J(m) v: ``forward(v) - forward(0)`` where linear, by forward-mode differentiation otherwise."""
         if self.linear:
             return self.forward(v) - self.forward(torch.zeros_like(v))
-        return torch.func.jvp(self.forward, (m,), (v,))[1]
+        with warnings.catch_warnings():
+            # torch's forward mode loads its decompositions through torch.jit.script, which it deprecates itself
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return torch.func.jvp(self.forward, (m,), (v,))[1]
 
     def vjp(self, m: Tensor, r: Tensor) -> Tensor:
         """J(m)ᵀ r by reverse-mode differentiation."""
