@@ -22,9 +22,8 @@ class Bagging:
 
     The variance of a member is one number τ², learnt from the rows that its resample left out (about 37 %).
 
-    Bias: an approximation. Resampling sees the scatter that other data would bring, not the learner's own bias; far
-    from the data, where all members err alike, it is too small. Repair the coverage with ``Conformal``. Of the prior
-    only the mean is used.
+    An approximation, with the bias that it states; repair its coverage with ``Conformal``. Of the prior only the mean
+    is used.
 
     Args:
         features: of every cell of the field, (cells, f).
@@ -37,6 +36,7 @@ class Bagging:
     features: Tensor
     learner: Nets | PointLearner
     members: int = 20
+    bias: ClassVar[str] = "Resamples see the scatter of other data, not the learner's own error, which members share."
     references: ClassVar[tuple[str, ...]] = ("Breiman (1996), Bagging predictors, Machine Learning 24, 123.",)
 
     def __call__(self, target: Target, context: Context) -> Mixture:

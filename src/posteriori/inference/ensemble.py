@@ -24,9 +24,8 @@ class DeepEnsemble:
     Each maximises Σ log N(d; f(features), σ² + excess²) with the variance of the target's noise. ``between()`` of the
     mixture is the epistemic part; the members' own variance is one number τ², learnt from the rows each did not see.
 
-    Bias: an approximation. The disagreement is no posterior of a stated prior; between data it depends on architecture
-    and plan, and far from them it is usually too small. Repair the coverage with ``Conformal``. Of the prior only the
-    mean is used.
+    An approximation, with the bias that it states; repair its coverage with ``Conformal``. Of the prior only the mean
+    is used.
 
     Args:
         features: of every cell of the field, (cells, f).
@@ -44,6 +43,7 @@ class DeepEnsemble:
     members: int = 10
     plan: Plan = field(default_factory=lambda: Nets().plan)
     folds: int = 5
+    bias: ClassVar[str] = "Disagreement follows architecture and plan, no stated prior; too small far from the data."
     references: ClassVar[tuple[str, ...]] = ("Lakshminarayanan, Pritzel & Blundell (2017), arXiv:1612.01474.",)
 
     def __call__(self, target: Target, context: Context) -> Mixture:
@@ -55,4 +55,4 @@ class DeepEnsemble:
     def example() -> tuple[DeepEnsemble, Inverse]:
         """A small ensemble on a line."""
         features, target = wave()
-        return DeepEnsemble(features, Layers(16), 6, Plan(epochs=300, batch=24, rate=1e-2), 3), target
+        return DeepEnsemble(features, Layers(16), 4, Plan(epochs=150, batch=24, rate=2e-2), 2), target

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from posteriori.core import memory
 from posteriori.core.algebra import Identity
+from posteriori.core.correlated import CorrelatedNoise
 from posteriori.core.covariance import Covariance, DenseCovariance, DiagonalCovariance
 from posteriori.core.errors import OptionError, ShapeError, UnanswerableError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.mixture import Mixture
-from posteriori.core.noise import Normal
+from posteriori.core.noise import Noise, Normal
 from posteriori.core.operator import Compose, Operator, Selection
 from posteriori.core.posterior import Posterior
 from posteriori.core.prior import GaussianLaw
@@ -67,13 +68,14 @@ def learn_field(
 
     Of the prior its mean is used: the members learn what is left of the data once it is subtracted. Its covariance is
     not; the members' own inductive bias stands in its place. Each member (and pass) is one Gaussian, whose independent
-    variance is what it learnt itself plus a part τ² that its held-out rows ask for.
+    variance is what it learnt itself plus a part τ² that its held-out rows ask for. Errors of the data count with their
+    own variance alone, not with their correlations.
 
     Args:
         features: of every cell of the field, (cells, f), in the order of the field's Space.
 
     Raises:
-        UnanswerableError: the target is not a field measured cell by cell with Normal noise and a prior mean.
+        UnanswerableError: the target is not a field measured cell by cell with Gaussian noise and a prior mean.
         ShapeError: features of another number of cells.
     """
     inverse, index, mean = _measured(target, who)
@@ -85,11 +87,9 @@ def learn_field(
     if members < 1:
         raise OptionError(f"{who} with {members} members; one or more are needed.")
     field = mean.double().cpu()
-    noise = inverse.noise
-    assert isinstance(noise, Normal)
     data = inverse.operator.codomain.flat(inverse.data).reshape(-1, len(index)).double().cpu()
     y = data - field.expand(len(data), -1)[:, index]
-    variance = noise.variance(len(index)).detach().double().cpu()
+    variance = _variance(inverse.noise, who, len(index)).cpu()
     weight = design.weights(len(index), members, context.rng.child("design"))
     known = features.detach().double().cpu()
     rows = Rows(
@@ -110,8 +110,6 @@ def _measured(target: Target, who: str) -> tuple[Inverse, Tensor, Tensor]:
             f"{who} learns a field from single measured cells (Selection), not through {inverse.operator}; "
             "use Exact, Laplace or HMC."
         )
-    if not isinstance(inverse.noise, Normal):
-        raise UnanswerableError(f"{who} needs Normal noise, not {type(inverse.noise).__name__}: use Laplace or HMC.")
     prior = inverse.prior
     if isinstance(prior, GaussianLaw):
         mean = prior.location
@@ -120,6 +118,16 @@ def _measured(target: Target, who: str) -> tuple[Inverse, Tensor, Tensor]:
     else:
         raise UnanswerableError(f"{who} subtracts the prior's mean, and {type(prior).__name__} gives none.")
     return inverse, index.cpu(), inverse.space.flat(mean.detach())
+
+
+def _variance(noise: Noise, who: str, m: int) -> Tensor:
+    """Of each datum, (m,); correlations between errors are left out."""
+    with torch.no_grad():
+        if isinstance(noise, Normal):
+            return noise.variance(m).double()
+        if isinstance(noise, CorrelatedNoise):
+            return noise.matrix().diagonal().double()
+    raise UnanswerableError(f"{who} needs Gaussian noise, not {type(noise).__name__}: use Laplace or HMC.")
 
 
 def _cells(operator: Operator) -> Tensor | None:

@@ -24,9 +24,8 @@ class Heteroscedastic:
     ``s`` is what a net could not explain there: model error that is no measurement error. The members' disagreement,
     ``between()``, comes on top, and so does one number τ² from the rows each member did not see.
 
-    Bias: an approximation. With few data s is over-fitted (too small where a net passes through every point), which τ²
-    mends only on average, and nothing is learnt far from the data. Repair the coverage with ``Conformal``. Of the
-    prior only the mean is used.
+    An approximation, with the bias that it states; repair its coverage with ``Conformal``. Of the prior only the mean
+    is used.
 
     Args:
         features: of every cell of the field, (cells, f).
@@ -46,6 +45,9 @@ class Heteroscedastic:
     plan: Plan = field(default_factory=lambda: Nets().plan)
     folds: int = 5
     beta: float = 0.5
+    bias: ClassVar[str] = (
+        "The variance is over-fitted where data are few, which τ² mends on average; none far from them."
+    )
     references: ClassVar[tuple[str, ...]] = (
         "Nix & Weigend (1994), Estimating the mean and variance of the target probability distribution, ICNN.",
         "Seitzer, Tavakoli, Antic & Martius (2022), arXiv:2203.09168.",
@@ -60,4 +62,4 @@ class Heteroscedastic:
     def example() -> tuple[Heteroscedastic, Inverse]:
         """A small ensemble on a line."""
         features, target = wave()
-        return Heteroscedastic(features, Layers(16), 6, Plan(epochs=300, batch=24, rate=1e-2), 3), target
+        return Heteroscedastic(features, Layers(16), 4, Plan(epochs=150, batch=24, rate=2e-2), 2), target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from math import nan
+from math import ceil, nan
 from typing import Protocol
 
 import torch
@@ -20,8 +20,8 @@ from posteriori.learn.losses import KnownVariance, LearntVariance
 from posteriori.learn.network import MLP, Architecture, Layers, Scaling
 from posteriori.learn.plan import Cosine, Plan
 
-BLOCK = 16
-"""Nets trained side by side in one batched product: one task."""
+SMALLEST_BLOCK, LARGEST_BLOCK = 16, 64
+"""Nets trained side by side in one batched product, which is one task."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +82,8 @@ class PointLearner(Protocol):
 class Nets:
     """Nets of one architecture, trained side by side in blocks on standardised features and targets.
 
+    The blocks follow from the number of nets alone, so the arrays are the same for any number of workers.
+
     Args:
         net: the architecture.
         plan: how they are trained; patience watches each net's own held-out rows, summed over the block.
@@ -95,9 +97,9 @@ class Nets:
     passes: int = 0
 
     def __call__(self, rows: Rows, context: Context) -> Predictions:
-        """In tasks of :data:`BLOCK` columns each."""
+        """In one task a block."""
         store = None if context.store is None else context.store.child(_digest(self, rows))
-        blocks = range(-(-rows.y.shape[1] // BLOCK))
+        blocks = range(ceil(rows.y.shape[1] / block_size(rows.y.shape[1])))
         found = run_tasks(_train_block, (self, rows), list(blocks), replace(context, store=store), "nets")
         return _joined(found)
 
@@ -119,8 +121,8 @@ def _train_block(payload: tuple[Nets, Rows], context: Context) -> dict[str, Tens
     """The columns of one block; the block's number is the last key of the context's stream."""
     nets, rows = payload
     device = context.device
-    block = int(context.rng.path[-1].rpartition(":")[2])
-    columns = slice(block * BLOCK, (block + 1) * BLOCK)
+    block, size = int(context.rng.key), block_size(rows.y.shape[1])
+    columns = slice(block * size, (block + 1) * size)
     y, weight = rows.y[:, columns].double(), rows.weight[:, columns].double()
     centre = (weight * y).sum(0) / weight.sum(0)
     scale = ((weight * (y - centre).square()).sum(0) / weight.sum(0)).sqrt()
@@ -146,6 +148,11 @@ def _train_block(payload: tuple[Nets, Rows], context: Context) -> dict[str, Tens
     }
 
 
+def block_size(columns: int) -> int:
+    """Nets of one block: a quarter of them all, within limits."""
+    return min(LARGEST_BLOCK, max(SMALLEST_BLOCK, ceil(columns / 4)))
+
+
 def _crowd(nets: Nets, inputs: int, size: int, rng: Rng) -> Crowd:
     members = []
     for k in range(size):
@@ -169,7 +176,7 @@ def _passes(nets: Nets, trained: Crowd, rng: Rng) -> list[nn.Module]:
 
 def _ask_column(payload: tuple[Each, Rows], context: Context) -> dict[str, Tensor]:
     each, rows = payload
-    column = int(context.rng.path[-1].rpartition(":")[2])
+    column = int(context.rng.key)
     picked = torch.arange(len(rows.x)).repeat_interleave(rows.weight[:, column].long().cpu())
     asked = torch.cat([rows.x, rows.cells])
     said = each.learner.fit_predict(
