@@ -52,6 +52,9 @@ class Conformal:
     factor: float | None = None
     run: Run | None = None
 
+    bias: ClassVar[str] = (
+        "Right on average at one level; at others, and for single problems, as wrong as the inner law."
+    )
     references: ClassVar[tuple[str, ...]] = (
         "Vovk, Gammerman & Shafer (2005), Algorithmic Learning in a Random World, Springer.",
         "Tibshirani, Barber, Candès & Ramdas (2019), Conformal prediction under covariate shift, NeurIPS 32.",

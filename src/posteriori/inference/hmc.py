@@ -107,7 +107,7 @@ class HMC:
     @staticmethod
     def example() -> tuple[HMC, Inverse]:
         """A linear question, whose answer is known in closed form."""
-        return HMC(draws=250, warmup=200), regression()
+        return HMC(draws=200, warmup=150, steps=6, dense=True), regression()
 
 
 class _Chains:
