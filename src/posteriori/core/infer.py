@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -42,6 +42,17 @@ class HasEvidence(Protocol):
 
     def log_evidence(self, target: Target) -> Tensor:
         """Float64 (*problem,), differentiable."""
+
+
+@runtime_checkable
+class Approximate(Protocol):
+    """A method whose answer stays off the posterior, however long it runs; the contracts ask it for no exactness.
+
+    Attributes:
+        bias: how it errs, as one sentence.
+    """
+
+    bias: ClassVar[str]
 
 
 def infer(
