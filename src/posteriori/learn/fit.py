@@ -37,7 +37,8 @@ def fit(
     Raises:
         ShapeError: tensors of different lengths, or a loss that is not one number a row.
         DataError: no rows, or a value that is not finite.
-        OptionError: patience without validation; a loss that is no longer finite; nothing that learns.
+        OptionError: patience without validation; nothing that learns.
+        DivergedError: the loss is no longer finite.
         StoreError: the store holds a checkpoint of another training.
     """
     _check(data, "data")

@@ -24,6 +24,10 @@ ROWS_AT_ONCE = 8192
 """Rows that a loss is evaluated on at once outside training."""
 
 
+class DivergedError(OptionError):
+    """A training whose loss is no longer finite."""
+
+
 @dataclass(frozen=True)
 class Fitted:
     """A trained net and how it got there.
@@ -133,7 +137,7 @@ def _epoch(
     seen = torch.stack(losses).double()
     if not bool(torch.isfinite(seen).all()):
         step = int((~torch.isfinite(seen)).nonzero()[0])
-        raise OptionError(
+        raise DivergedError(
             f"the loss is no longer finite in step {step} of epoch {epoch}; lower the rate ({plan.rate:g}), "
             "set clip=1.0 in the Plan, warm up, or look for rows whose loss is infinite."
         )
