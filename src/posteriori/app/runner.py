@@ -24,6 +24,7 @@ from posteriori.app.folder import digests, require_new, written_whole
 from posteriori.app.record import Record, command
 from posteriori.app.report import Page
 from posteriori.core.errors import OptionError
+from posteriori.core.infer import THREADS, fixed_threads
 from posteriori.core.random import Rng
 from posteriori.core.run import Context, Progress, silent, versions
 from posteriori.core.store import Store
@@ -92,7 +93,7 @@ def run(job: Job, folder: Path, progress: Progress = silent) -> Finished:
 
 def _answer(job: Job, folder: Path, progress: Progress, store: Store | None) -> Finished:
     started, wall, cpu = datetime.now(UTC), time.perf_counter(), time.process_time()
-    with workers(job.workers) as pool:
+    with workers(job.workers) as pool, fixed_threads():
         outcome = job.study(Context(Rng(job.seed), job.device, pool, progress, store))
     seconds = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
     made = None if outcome.posterior is None else outcome.posterior.run
@@ -104,7 +105,7 @@ def _answer(job: Job, folder: Path, progress: Progress, store: Store | None) -> 
         seed=job.seed,
         device=job.device,
         workers=job.workers,
-        threads=torch.get_num_threads(),
+        threads=THREADS,
         started=started.isoformat(timespec="seconds"),
         seconds=seconds,
         versions=_versions(),
