@@ -12,7 +12,7 @@ from posteriori.core import memory
 from posteriori.core.algebra import Identity
 from posteriori.core.correlated import CorrelatedNoise
 from posteriori.core.covariance import Covariance, DenseCovariance, DiagonalCovariance
-from posteriori.core.errors import OptionError, ShapeError, UnanswerableError
+from posteriori.core.errors import DataError, OptionError, ShapeError, UnanswerableError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.mixture import Mixture
 from posteriori.core.noise import Noise, Normal
@@ -77,6 +77,7 @@ def learn_field(
     Raises:
         UnanswerableError: the target is not a field measured cell by cell with Gaussian noise and a prior mean.
         ShapeError: features of another number of cells.
+        DataError: a feature that is not finite.
     """
     inverse, index, mean = _measured(target, who)
     if features.ndim != 2 or len(features) != inverse.space.size:
@@ -84,6 +85,9 @@ def learn_field(
             f"features {tuple(features.shape)} must be (cells, f) with the {inverse.space.size} cells of "
             f"{inverse.space} in their order."
         )
+    if not bool(torch.isfinite(features).all()):
+        cell, feature = (int(i) for i in (~torch.isfinite(features)).nonzero()[0])
+        raise DataError(f"feature {feature} of cell {cell} is not finite; every cell that is asked for needs all.")
     if members < 1:
         raise OptionError(f"{who} with {members} members; one or more are needed.")
     field = mean.double().cpu()
