@@ -16,6 +16,7 @@ from posteriori.core.archive import load
 from posteriori.core.categorical import Categorical
 from posteriori.core.draws import Draws
 from posteriori.core.errors import UnanswerableError
+from posteriori.core.mixture import Mixture
 from posteriori.core.posterior import Posterior
 from posteriori.core.prior import Samples
 from posteriori.core.random import Rng
@@ -95,7 +96,7 @@ def check_interval(posterior: Posterior, rng: Rng, draws: int = DRAWS) -> None:
     low, middle, high = _columns(posterior, posterior.quantile(p).double())
     assert bool(((low <= middle) & (middle <= high)).all()), "quantiles are out of order."
     held = ((x >= low) & (x <= high)).double().mean(0)
-    atom = float(posterior.rows(draws, rng.child("rows"))[1].max()) if isinstance(posterior, Draws) else 0.0
+    atom = float(posterior.weights.max()) if isinstance(posterior, (Draws, Mixture)) else 0.0
     allowed = critical(held.numel()) * sqrt(0.9 * 0.1 / draws) + 2 * atom
     worst = held[(held - 0.9).abs().argmax()]
     assert abs(float(worst) - 0.9) < allowed, (

@@ -176,6 +176,7 @@ def check_gradient(prior: Any, rng: Rng) -> None:
     if not learns or not outputs:
         return
     total = torch.stack([(o * rng.child("weight", i).normal(o.shape, o)).sum().double() for i, o in enumerate(outputs)])
+    assert total.requires_grad, f"no gradient reaches {next(iter(learns))}, nor any other: the values are detached."
     found = torch.autograd.grad(total.sum(), list(learns.values()), allow_unused=True)
     for name, slope in zip(learns, found, strict=True):
         assert slope is not None, f"no gradient reaches {name}: it is never used, or detached on the way."
