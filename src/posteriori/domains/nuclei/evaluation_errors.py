@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from copy import copy
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import torch
@@ -12,19 +11,26 @@ from torch import Tensor
 
 from posteriori.core.correlated import CorrelatedNoise
 from posteriori.core.errors import ShapeError
-from posteriori.learn.kernels import PositiveNumbers
 
-CHAIN_LAW: Mapping[str, tuple[float, float]] = MappingProxyType(
-    {
-        # (median, spread of the logarithm), from how AME1995 values moved until AME2003
-        "factor": (2.4, 0.2),
-        "power": (0.6, 0.15),
-        "alpha_share": (5.0, 0.2),
-        "beta_share": (0.3, 0.2),
-        "alpha_length": (11.0, 0.2),
-        "beta_length": (2.3, 0.2),
-    }
-)
+
+@dataclass(frozen=True)
+class ChainLaw:
+    """How errors go along decay chains; the values make AME1995 most likely, alone and as AME2003 revised it.
+
+    Attributes:
+        factor, power: a quoted σ stands for ``factor · 50 keV · (σ / 50 keV)^power``.
+        alpha_share, beta_share: weights of what α and β chains share, beside one for what each value has alone.
+        alpha_length, beta_length: decays over which the shared part falls to 1/e.
+    """
+
+    factor: float = 2.4
+    power: float = 0.6
+    alpha_share: float = 5.0
+    beta_share: float = 0.3
+    alpha_length: float = 11.0
+    beta_length: float = 2.3
+
+
 REFERENCE_SIGMA = 50.0  # [keV] where the factor applies as it stands
 SMALLEST_SIGMA = 0.1  # [keV]
 
@@ -32,25 +38,25 @@ SMALLEST_SIGMA = 0.1  # [keV]
 class EvaluationErrors(CorrelatedNoise):
     """Gaussian errors of evaluated masses, given a factor for each value.
 
-    A quoted σ stands for ``factor · 50 keV · (σ / 50 keV)^power``. Values linked by α decays (steps of two protons and
-    two neutrons) or β decays (isobars) share part of their error, since the evaluation hands it down the chain:
-    covariance min(s_i², s_j²) · share · exp(-steps / length).
+    Values linked by α decays (steps of two protons and two neutrons) or β decays (isobars) share part of their error,
+    since the evaluation hands it down the chain: covariance min(s_i², s_j²) · share · exp(-decays / length), with s the
+    standard deviation that the quoted one stands for.
 
     Args:
         points: (N, Z) of the values, float64 (m, 2).
         sigma: quoted standard deviations [keV], (m,).
-        spec: medians and spreads of the learnt numbers.
+        law: how errors go along chains.
     """
 
     references: ClassVar[tuple[str, ...]] = (
         "Huang et al. (2021), The AME 2020 atomic mass evaluation (I): input data and adjustment, Chin. Phys. C 45.",
     )
 
-    def __init__(self, points: Tensor, sigma: Tensor, spec: Mapping[str, tuple[float, float]] = CHAIN_LAW) -> None:
+    def __init__(self, points: Tensor, sigma: Tensor, law: ChainLaw = ChainLaw()) -> None:
         super().__init__()
         if points.shape != (*sigma.shape, 2):
             raise ShapeError(f"points {tuple(points.shape)} do not fit {tuple(sigma.shape)} standard deviations.")
-        self.numbers = PositiveNumbers(spec)
+        self.law = law
         self.register_buffer("points", points)
         self.register_buffer("sigma", sigma)
         self.register_buffer("scales", torch.ones_like(sigma))
@@ -60,23 +66,21 @@ class EvaluationErrors(CorrelatedNoise):
         self._link()
 
     def matrix(self) -> Tensor:
-        p = self.numbers.values()
+        law = self.law
         quoted = self.sigma.clamp_min(SMALLEST_SIGMA) / REFERENCE_SIGMA
-        variance = (p["factor"] * REFERENCE_SIGMA * quoted ** p["power"]) ** 2 * self.scales
-        whole = 1 + p["alpha_share"] + p["beta_share"]
-        i, j, steps = self.alpha
+        variance = (law.factor * REFERENCE_SIGMA * quoted**law.power) ** 2 * self.scales
+        whole = 1 + law.alpha_share + law.beta_share
+        i, j, decays = self.alpha
         alpha = (
-            p["alpha_share"] / whole * torch.exp(-steps / p["alpha_length"]) * torch.minimum(variance[i], variance[j])
+            torch.minimum(variance[i], variance[j]) * law.alpha_share / whole * torch.exp(-decays / law.alpha_length)
         )
         k, h, hops = self.beta
-        beta = p["beta_share"] / whole * torch.exp(-hops / p["beta_length"]) * torch.minimum(variance[k], variance[h])
-        rows = torch.cat([i, j, k, h])
-        columns = torch.cat([j, i, h, k])
+        beta = torch.minimum(variance[k], variance[h]) * law.beta_share / whole * torch.exp(-hops / law.beta_length)
+        rows, columns = torch.cat([i, j, k, h]), torch.cat([j, i, h, k])
         return torch.diag(variance).index_put((rows, columns), torch.cat([alpha, alpha, beta, beta]))
 
     def part(self, index: Tensor) -> EvaluationErrors:
-        fewer = EvaluationErrors(self.points[index], self.sigma[index])
-        fewer.numbers = self.numbers
+        fewer = EvaluationErrors(self.points[index], self.sigma[index], self.law)
         return fewer.with_scales(self.scales[index])
 
     def with_scales(self, scales: Tensor) -> Self:

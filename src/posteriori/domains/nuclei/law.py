@@ -22,12 +22,16 @@ from posteriori.core.tasks import run_tasks
 from posteriori.domains.nuclei import data, models, problems
 from posteriori.domains.nuclei.chart import chart, nuclide_name
 from posteriori.domains.nuclei.evaluation_errors import EvaluationErrors
+from posteriori.domains.nuclei.frontier import frontier_folds, held_out, within_scale
 from posteriori.domains.nuclei.widening import Widening
 from posteriori.inference.exact import Exact
 from posteriori.inference.marginal_likelihood import MarginalLikelihood
-from posteriori.inference.reweighted import Reweighted
+from posteriori.inference.reweighted import Reweighted, with_student_scales
 
-METHOD = Reweighted(MarginalLikelihood(Exact(), steps=12), MarginalLikelihood(Exact(), steps=8))
+QUOTED = MarginalLikelihood(Exact(), steps=12)
+"""How a law is fitted where the quoted errors stand for themselves."""
+HEAVY = Reweighted(MarginalLikelihood(Exact(), steps=8), MarginalLikelihood(Exact(), steps=5), degrees=2.0)
+"""How a law is fitted where errors are heavy-tailed."""
 TABLE_FREE = ("dz10", "dz28")
 MIX = ("dz10", "dz28", "frdm2012", "ws3", "ws4")
 """What ``mix`` takes when its file is there and its own fit saw nothing later than the training year."""
@@ -65,60 +69,75 @@ class Fitted:
 
     question: Question
     numbers: dict[str, dict[str, Tensor]]
+    within: float = 1.0
     widening: Widening = field(default_factory=Widening)
 
     def target(self, cells: Space, baseline: str) -> Inverse:
         """The question of one baseline on ``cells``, with its fitted numbers."""
         target = self.question.target(cells, baseline)
-        found = self.numbers[baseline]
-        assert isinstance(target.noise, EvaluationErrors)
-        scales = pd.Series(found["scales"].numpy(), names_of(self.question.masses))
-        seen = target.operator.codomain.labels("nuclide")
-        target.noise = target.noise.with_scales(torch.tensor(scales[seen].to_numpy(np.float64)))
         with torch.no_grad():
             for name, parameter in target.named_parameters():
-                parameter.copy_(found[name])
-        return target
+                parameter.copy_(self.numbers[baseline][name])
+        return reweighted(target)
+
+    def common(self, cells: Space) -> Space:
+        """The cells that every baseline reaches."""
+        for name in self.question.baselines:
+            cells = self.question.target(cells, name).space
+        return cells
 
     def component(self, cells: Space, baseline: str, context: Context) -> Gaussian:
         """The law that one baseline gives, on the cells that it reaches."""
         return Exact()(self.target(cells, baseline), context)
+
+    def before(self, question: Question) -> Fitted:
+        """The same numbers for another question, unwidened: what they would have said with older masses."""
+        return Fitted(question, self.numbers, self.within)
 
     def law(self, cells: Space, context: Context) -> Gaussian:
         """The widened mixture of all baselines as one Gaussian with its full covariance, on the cells all reach."""
         return self.widening(self.mixture(cells, context))
 
     def mixture(self, cells: Space, context: Context) -> Gaussian:
-        """The Gaussian with the mean and the full covariance of the equal mixture of the baselines."""
-        for name in self.question.baselines:
-            cells = self.question.target(cells, name).space
+        """The Gaussian with the mean and the covariance of the equal mixture of the baselines, own parts scaled."""
+        cells = self.common(cells)
         parts = [self.component(cells, name, context) for name in self.question.baselines]
         means = torch.stack([part.location for part in parts])
         gap = means - means.mean(0)
         share = torch.tensor(1 / len(parts), dtype=torch.float64).sqrt()
-        within = [ScaledCovariance(part.covariance, share) for part in parts]
+        within = [ScaledCovariance(part.covariance, share * self.within**0.5) for part in parts]
         between = LowRankCovariance(gap.mT * share, torch.zeros(cells.size, dtype=torch.float64))
         return Gaussian(cells, means.mean(0), SumCovariance(*within, between))
 
 
-def fit(question: Question, context: Context, widen: bool = True) -> Fitted:
-    """Fit every baseline's law, and the widening on what the training evaluation had added to the one before it.
+def fit(question: Question, context: Context, calibrate: bool = True) -> Fitted:
+    """Fit every baseline's law to the known masses, then calibrate their mixture on known masses alone.
 
-    The earlier fit uses the same baselines as far as they had seen nothing later; all fits are independent tasks.
-    Where there is no earlier evaluation, or no baseline that old, nothing is widened.
+    Several baselines: their own covariances are scaled by what held-out chain ends say (:func:`within_scale`). Then the
+    law that the same numbers give to the evaluation before is held against what was measured since; if it is too narrow
+    (χ² test at 1 %), the widening that would have made it right is kept.
     """
-    past = earlier(question) if widen else None
-    if past is None:
-        return fit_all({"now": question}, context)["now"]
-    fitted = fit_all({"now": question, "past": past}, context)
-    later = question.masses.merge(data.new_since(past.train, question.train))
-    law = fitted["past"].mixture(cells_of(past.masses, later), context)
+    fitted = fit_all({"now": question}, context)["now"]
+    if not calibrate:
+        return fitted
+    if len(question.baselines) > 1:
+        cells = fitted.common(cells_of(question.masses))
+        folds = frontier_folds(cells, context.rng)
+        members = [held_out(fitted.target(cells, name), folds) for name in question.baselines]
+        fitted = replace(fitted, within=within_scale(members))
+    past = earlier(question)
+    return fitted if past is None else replace(fitted, widening=_widening(fitted.before(past), question, context))
+
+
+def _widening(past: Fitted, question: Question, context: Context) -> Widening:
+    later = question.masses.merge(data.new_since(past.question.train, question.train))
+    law = past.law(cells_of(past.question.masses, later), context)
     names = names_of(later)
     at = np.isin(names, law.space.labels("nuclide"))
     part = law.map(Selection.along(law.space, "nuclide", names[at]))
     assert isinstance(part, Gaussian)
     mass, sigma = (torch.tensor(later[column].to_numpy(np.float64)[at]) for column in ("mass_excess", "sigma"))
-    return replace(fitted["now"], widening=Widening.learnt(part, mass, sigma))
+    return Widening.learnt(part, mass, sigma)
 
 
 def fit_all(questions: Mapping[str, Question], context: Context) -> dict[str, Fitted]:
@@ -156,12 +175,20 @@ def choose(name: str, train: int, folder: Path | None = None) -> tuple[str, ...]
     return chosen
 
 
+def reweighted(target: Inverse) -> Inverse:
+    """The target with its heavy tails worked out, where its errors have them."""
+    if isinstance(target.noise, EvaluationErrors):
+        for _ in range(HEAVY.rounds):
+            target = with_student_scales(target, HEAVY.degrees)
+    return target
+
+
 def _fit_one(payload: dict[str, Question], context: Context) -> dict[str, Tensor]:
     name, _, baseline = context.rng.key.partition(":")
     question = payload[name]
-    fitted = METHOD.fit(question.target(cells_of(question.masses), baseline), context)
-    assert isinstance(fitted.noise, EvaluationErrors)
-    return {"scales": fitted.noise.scales} | {k: p.detach() for k, p in fitted.named_parameters()}
+    target = question.target(cells_of(question.masses), baseline)
+    method = HEAVY if isinstance(target.noise, EvaluationErrors) else QUOTED
+    return {k: p.detach() for k, p in method.fit(target, context).named_parameters()}
 
 
 def cells_of(*tables: pd.DataFrame) -> Space:

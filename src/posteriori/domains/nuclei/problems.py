@@ -11,17 +11,20 @@ import torch
 from torch import Tensor
 
 from posteriori.core.errors import OptionError
+from posteriori.core.noise import Normal
 from posteriori.core.operator import Selection
 from posteriori.core.space import Space
 from posteriori.core.target import Inverse
 from posteriori.domains.nuclei import models
 from posteriori.domains.nuclei.chart import nuclide_name, points, protons_neutrons
-from posteriori.domains.nuclei.evaluation_errors import EvaluationErrors
+from posteriori.domains.nuclei.evaluation_errors import SMALLEST_SIGMA, EvaluationErrors
 from posteriori.domains.nuclei.kernel import ResidualKernel
 from posteriori.learn.gp import GaussianProcess
 from posteriori.physics.mass_conversions import ame_binding_energy, atomic_mass_excess_from_ame_binding
 from posteriori.physics.mass_formulae import semf5
 
+FIRST_DIRECT = 2012
+"""First evaluation whose quoted errors stand for themselves; earlier ones err along decay chains."""
 FORMULA_SPREAD, TABLE_SPREAD = 1000.0, 500.0
 """Prior root mean square [keV] over the known nuclei of each linear column: a formula's own, a table's correction."""
 
@@ -49,7 +52,18 @@ def masses(cells: Space, measured: pd.DataFrame, baseline: str, train: int, fold
     values = torch.tensor(physics.measured["mass_excess"].to_numpy(np.float64))
     sigma = torch.tensor(physics.measured["sigma"].to_numpy(np.float64))
     prior = GaussianProcess(physics.cells, points(physics.cells), ResidualKernel(), physics.mean, physics.columns)
-    return Inverse(physics.operator, prior, values, EvaluationErrors(points(physics.operator.codomain), sigma))
+    return Inverse(physics.operator, prior, values, errors(physics.operator.codomain, sigma, train))
+
+
+def errors(measured: Space, sigma: Tensor, train: int) -> Normal | EvaluationErrors:
+    """The law of the errors of evaluated masses with the quoted ``sigma`` [keV].
+
+    Until 2003 most exotic masses hung on decay chains, whose errors are shared and heavy-tailed; since then direct
+    measurements, in traps and rings, have given values whose quoted errors can be taken as they are.
+    """
+    if train < FIRST_DIRECT:
+        return EvaluationErrors(points(measured), sigma)
+    return Normal(sigma.clamp_min(SMALLEST_SIGMA))
 
 
 @dataclass(frozen=True)

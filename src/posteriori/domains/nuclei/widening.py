@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import exp, log
 
-import numpy as np
 import torch
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize_scalar
+from scipy.stats import chi2
 from torch import Tensor
 
 from posteriori.core.covariance import ScaledCovariance, SumCovariance, cholesky
@@ -16,59 +16,68 @@ from posteriori.domains.nuclei.chart import points
 from posteriori.learn.gp import KernelCovariance
 from posteriori.learn.kernels import Matern, matern52
 
-FIRST = {"scale": 1.0, "common": 0.5, "length": 12.0}
-SPREAD = {"scale": 0.5, "common": 1.0, "length": 0.7}
+FALSE_ALARM = 0.01
+"""Chance that a law which is right gets widened."""
+LENGTHS = (4.0, 60.0)
+"""Shortest and longest reach [nucleons] of the common error."""
 
 
 @dataclass(frozen=True)
 class Widening:
-    """Σ → scale² Σ + common² s sᵀ ∘ M(distance / length), s the standard deviations of Σ, M the Matérn-5/2 law.
+    """Σ → Σ + common² s sᵀ ∘ M(distance / length), s the standard deviations of Σ, M the Matérn-5/2 correlation.
 
-    The first part stretches every error alike. The second is an error that neighbours share, as large as the law's own
-    spread allows: it grows with the distance from the known region and leaves differences of neighbours nearly alone.
+    An error that neighbours share, as large as the law's own spread allows: it grows with the distance from the known
+    region, and leaves differences of neighbours nearly alone.
 
     Attributes:
-        scale, common: pure numbers.
+        common: a pure number; 0 widens nothing.
         length: [nucleons].
     """
 
-    scale: float = 1.0
     common: float = 0.0
-    length: float = FIRST["length"]
+    length: float = 12.0
 
     def __call__(self, law: Gaussian) -> Gaussian:
         """``law`` with the wider covariance, as structured as it was; its mean stays."""
+        if self.common == 0:
+            return law
         s = law.covariance.diagonal().sqrt()
         shared = KernelCovariance(Matern([self.length, self.length]), points(law.space))
-        covariance = SumCovariance(
-            ScaledCovariance(law.covariance, torch.tensor(self.scale, dtype=torch.float64)),
-            ScaledCovariance(shared, self.common * s),
-        )
+        covariance = SumCovariance(law.covariance, ScaledCovariance(shared, self.common * s))
         wider = Gaussian(law.space, law.location, covariance, problems=law.problems)
         wider.run = law.run
         return wider
 
     @staticmethod
     def learnt(law: Gaussian, masses: Tensor, sigma: Tensor) -> Widening:
-        """The widening under which the later ``masses`` (n,) [keV] with errors ``sigma`` are most likely, jointly.
+        """None where ``masses`` (n,) [keV] with errors ``sigma`` do not speak against ``law``; else what they ask for.
 
-        Each number has a log-normal prior (median and spread in FIRST and SPREAD), so that few masses cannot run away.
+        The law stands unless its joint Mahalanobis² lies beyond the 99 % point of χ²_n. For each length, ``common`` is
+        where the mean z² is one; the length is the one under which the masses are most likely, jointly.
         """
-        covariance, where = law.dense().matrix, points(law.space)
+        covariance, distance = law.dense().matrix, torch.cdist(points(law.space), points(law.space))
         error, own = masses - law.location, torch.diag(sigma.square())
-        start, spread = (np.array(list(d.values())) for d in ({k: log(v) for k, v in FIRST.items()}, SPREAD))
+        if float(_white(covariance + own, error)[0].square().sum()) < chi2.ppf(1 - FALSE_ALARM, len(error)):
+            return Widening()
+        variance = covariance.diagonal()
+        if float((error.square() / (variance + sigma.square())).mean()) <= 1:
+            return Widening()
 
-        def loss(x: np.ndarray) -> float:
-            factor = cholesky(_widened(covariance, where, *np.exp(x)) + own)
-            white = torch.linalg.solve_triangular(factor, error[:, None], upper=False)
-            fit = 0.5 * white.square().sum() + factor.diagonal().log().sum()
-            return float(fit) + 0.5 * float((((x - start) / spread) ** 2).sum())
+        def excess(common: float) -> float:
+            return float((error.square() / ((1 + common**2) * variance + sigma.square())).mean()) - 1
 
-        found = minimize(loss, start, method="Nelder-Mead", options={"xatol": 0.01, "fatol": 0.01, "maxiter": 300})
-        scale, common, length = (exp(v) for v in found.x)
-        return Widening(scale, common, length)
+        common = float(brentq(excess, 0.0, 100.0))
+        s = common * variance.sqrt()
+
+        def loss(log_length: float) -> float:
+            shared = s[:, None] * s * matern52(distance / exp(log_length))
+            white, factor = _white(covariance + own + shared, error)
+            return float(0.5 * white.square().sum() + factor.diagonal().log().sum())
+
+        bounds = tuple(log(length) for length in LENGTHS)
+        return Widening(common, exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def _widened(covariance: Tensor, where: Tensor, scale: float, common: float, length: float) -> Tensor:
-    s = covariance.diagonal().sqrt()
-    return scale**2 * covariance + (common * s)[:, None] * (common * s) * matern52(torch.cdist(where, where) / length)
+def _white(covariance: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
+    factor = cholesky(covariance)
+    return torch.linalg.solve_triangular(factor, error[:, None], upper=False)[:, 0], factor
