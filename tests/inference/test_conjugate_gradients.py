@@ -50,7 +50,8 @@ def test_answers_many_problems_at_once() -> None:
     _, many = question.simulate(6, Rng(1))
     exact, found = infer(many, Exact()), infer(many, ConjugateGradients(rank=5))
     assert torch.allclose(found.center(), exact.center(), atol=1e-8)
-    assert found.log_evidence is not None and found.log_evidence.shape == (6,)
+    assert found.log_evidence is not None
+    assert found.log_evidence.shape == (6,)
 
 
 @pytest.mark.parametrize("rank", [0, 10, 40])
@@ -59,7 +60,8 @@ def test_log_evidence_lies_within_its_error(rank: int) -> None:
     question = smooth()
     exact, found = infer(question, Exact()), infer(question, ConjugateGradients(rank=rank, probes=64))
     assert exact.log_evidence is not None
-    assert found.log_evidence is not None and found.log_evidence_error is not None
+    assert found.log_evidence is not None
+    assert found.log_evidence_error is not None
     assert abs(float(found.log_evidence - exact.log_evidence)) < 4 * float(found.log_evidence_error) + 1e-8
 
 

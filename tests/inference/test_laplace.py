@@ -30,7 +30,8 @@ def test_exact_for_linear_gaussian_questions(curvature: Curvature) -> None:
     exact, found = infer(many, Exact()), infer(many, Laplace(curvature))
     assert torch.allclose(found.center(), exact.center(), atol=1e-8)
     assert torch.allclose(found.spread(), exact.spread(), atol=1e-10)
-    assert exact.log_evidence is not None and found.log_evidence is not None
+    assert exact.log_evidence is not None
+    assert found.log_evidence is not None
     assert torch.allclose(found.log_evidence, exact.log_evidence, atol=1e-8)
 
 
@@ -86,7 +87,8 @@ def test_evidence_changes_with_learnt_numbers_as_finite_differences_say() -> Non
     plain = growth()
     target = Inverse(plain.operator, plain.prior, plain.data, Normal(0.3, excess=0.4))
     noise = target.noise
-    assert isinstance(noise, Normal) and noise.log_excess is not None
+    assert isinstance(noise, Normal)
+    assert noise.log_excess is not None
     (slope,) = torch.autograd.grad(Laplace().log_evidence(target), noise.log_excess)
     values = []
     for step in (1e-5, -1e-5):

@@ -42,7 +42,9 @@ def best(target: Inverse) -> float:
 
 
 def excess(target: Target) -> float:
-    assert isinstance(target, Inverse) and isinstance(target.noise, Normal) and target.noise.log_excess is not None
+    assert isinstance(target, Inverse)
+    assert isinstance(target.noise, Normal)
+    assert target.noise.log_excess is not None
     return float(target.noise.log_excess.detach().exp())
 
 
@@ -74,7 +76,8 @@ def test_agrees_with_scikit_learn() -> None:
     theirs = process.GaussianProcessRegressor(
         kernels.ConstantKernel(1.0) * kernels.Matern(0.3, nu=2.5) + kernels.WhiteKernel(0.25), alpha=0.0
     ).fit(x.numpy(), y.numpy())
-    assert isinstance(fitted, Inverse) and isinstance(fitted.prior, GaussianProcess)
+    assert isinstance(fitted, Inverse)
+    assert isinstance(fitted.prior, GaussianProcess)
     ours = dict(fitted.prior.named_parameters())["covariance.kernel.numbers.logs"].detach().exp().numpy()
     amplitude2, length, noise2 = np.exp(theirs.kernel_.theta)
     assert np.allclose([ours[0] ** 2, ours[1], excess(fitted) ** 2], [amplitude2, length, noise2], rtol=2e-2)
@@ -99,7 +102,8 @@ def test_the_answer_is_that_of_the_fitted_target() -> None:
     answer, expected = infer(target, method), infer(method.fit(target), Exact())
     assert torch.allclose(answer.center(), expected.center())
     assert torch.allclose(answer.spread(), expected.spread())
-    assert answer.log_evidence is not None and expected.log_evidence is not None
+    assert answer.log_evidence is not None
+    assert expected.log_evidence is not None
     assert float(answer.log_evidence) > float(Exact().log_evidence(target).detach())
 
 
@@ -109,7 +113,7 @@ def test_the_target_is_left_alone_and_fixed_numbers_stay() -> None:
     MarginalLikelihood(Exact()).fit(target)
     assert all(torch.equal(before[k], v) for k, v in target.state_dict().items())
     next(target.parameters()).requires_grad_(False)
-    with pytest.raises(UnanswerableError, match="no nn.Parameter"):
+    with pytest.raises(UnanswerableError, match=r"no nn\.Parameter"):
         infer(target, MarginalLikelihood(Exact()))
 
 
@@ -136,12 +140,13 @@ def test_few_evaluations_are_spent() -> None:
 def test_recovers_from_numbers_for_which_nothing_is_finite() -> None:
     """A start so bad that the line search overshoots into overflow must still end at the best value."""
     target = spread_data()
-    assert isinstance(target.noise, Normal) and target.noise.log_excess is not None
+    assert isinstance(target.noise, Normal)
+    assert target.noise.log_excess is not None
     with torch.no_grad():
         target.noise.log_excess.fill_(-200.0)
-    with pytest.raises(UnanswerableError, match=r"no nn|not finite|starting values"):
-        bad = deepcopy(target)
-        bad.data.fill_(1e200)
+    bad = deepcopy(target)
+    bad.data.fill_(1e200)
+    with pytest.raises(UnanswerableError, match="starting values"):
         MarginalLikelihood(Exact()).fit(bad)
     with torch.no_grad():
         target.noise.log_excess.fill_(-6.0)
@@ -151,11 +156,12 @@ def test_recovers_from_numbers_for_which_nothing_is_finite() -> None:
 def test_refuses_what_it_cannot_fit() -> None:
     with pytest.raises(UnanswerableError, match="no log_evidence"):
         MarginalLikelihood(ConjugateGradients())
-    with pytest.raises(UnanswerableError, match="no nn.Parameter"):
+    with pytest.raises(UnanswerableError, match=r"no nn\.Parameter"):
         infer(regression(), MarginalLikelihood(Exact()))
+    plain = growth()
+    learning = Inverse(plain.operator, plain.prior, plain.data, Normal(0.5, excess=0.1))
     with pytest.raises(UnanswerableError, match="linear"):
-        target = growth()
-        infer(Inverse(target.operator, target.prior, target.data, Normal(0.5, excess=0.1)), MarginalLikelihood(Exact()))
+        infer(learning, MarginalLikelihood(Exact()))
     with pytest.raises(OptionError, match="blocks"):
         MarginalLikelihood(Exact(), blocks=0)
     with pytest.raises(OptionError, match="cannot fill"):

@@ -18,12 +18,14 @@ from posteriori.core.run import Context
 from posteriori.core.target import Conditioned, Inverse, Target
 from posteriori.inference.adaptation import Dense, Diagonal, Metric, StepSize, windows
 from posteriori.inference.curvature import gradient
-from posteriori.inference.parts import written_out
+from posteriori.inference.parts import rows_for, written_out
 from posteriori.inference.problems import regression
 from posteriori.inference.unconstrained import Unconstrained
 
 DIVERGENCE = 1000.0
 START_TRIES = 50
+SPREAD_DRAWS = 16
+WORST = 0.01
 Slope = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
@@ -76,9 +78,9 @@ class HMC:
         map_ = Unconstrained(fixed.space, "HMC")
         slope = _slope_of(fixed, map_)
         rng = context.rng
-        u = _starts(fixed, map_, slope, self.start, self.chains, rng.child("start"))
+        u, spread = _starts(fixed, map_, slope, self.start, self.chains, rng.child("start"))
         memory.require(3 * self.draws * u.numel() * u.element_size(), f"{self.draws} draws of {u.numel()} numbers")
-        chain = _Chains(slope, u, self, rng.child("moves"))
+        chain = _Chains(slope, u, spread, self, rng.child("moves"))
         start, ends = windows(self.warmup)
         seen: list[Tensor] = []
         rows: list[Tensor] = []
@@ -89,7 +91,8 @@ class HMC:
                 rows.append(chain.u)
                 figures.append((accepted, chain.energy, diverging))
                 continue
-            chain.step.update(accepted.mean(0))
+            # until the last window one chain in trouble counts most, so that none is left behind far out
+            chain.step.update(accepted.mean(0) if i >= ends[-1] else _harmonic_mean(accepted))
             if i >= start:
                 seen.append(chain.u)
             if i + 1 in ends:
@@ -113,10 +116,9 @@ class HMC:
 class _Chains:
     """Walkers at ``u`` (chain, *problem, n) with their energy and its slope there."""
 
-    def __init__(self, slope: Slope, u: Tensor, settings: HMC, rng: Rng) -> None:
+    def __init__(self, slope: Slope, u: Tensor, spread: Tensor, settings: HMC, rng: Rng) -> None:
         self.slope, self.u, self.settings, self.rng = slope, u, settings, rng
         self.energy, self.g = slope(u)
-        spread = u.var(0).sqrt().clamp_min(1e-8) if len(u) > 3 else torch.ones_like(u[0])
         self.metric: Metric = Dense(torch.diag_embed(spread)) if settings.dense else Diagonal(spread)
         self.step = StepSize(self._reasonable(torch.full(u.shape[1:-1], 0.5, dtype=u.dtype)), settings.accept)
 
@@ -183,30 +185,48 @@ def _slope_of(target: Target, map_: Unconstrained) -> Slope:
     return slope
 
 
-def _starts(target: Target, map_: Unconstrained, slope: Slope, start: Samples | None, chains: int, rng: Rng) -> Tensor:
-    """Chains (chain, *problem, n) at draws of finite energy."""
+def _harmonic_mean(accepted: Tensor) -> Tensor:
+    """Over chains; Hoffman, Radul & Sountsov (2021), An adaptive-MCMC scheme for setting trajectory lengths."""
+    return 1 / (1 / accepted.clamp_min(WORST)).mean(0)
+
+
+def _starts(
+    target: Target, map_: Unconstrained, slope: Slope, start: Samples | None, chains: int, rng: Rng
+) -> tuple[Tensor, Tensor]:
+    """Chains (chain, *problem, n) at draws of finite energy, and the spread of such draws (*problem, n)."""
     prior = target.prior if isinstance(target, (Inverse, Conditioned)) else None
     source = start if start is not None else prior
     batch = target.batch if isinstance(target, Inverse) else ()
     like = _like(target)
     shape = (chains, *batch)
     u = torch.zeros(*shape, target.space.size, dtype=like.dtype, device=like.device)
+    spread = torch.ones_like(u[0])
+    _require_derivative(target, map_, u)
     waiting = torch.ones(shape, dtype=torch.bool, device=like.device)
-    for _ in range(START_TRIES):
+    for i in range(START_TRIES):
         if isinstance(source, Samples):
-            drawn = source.sample(waiting.numel(), rng).to(like)
-            drawn = drawn.reshape(waiting.numel(), -1, *target.space.shape)[:, 0]
-            tried = map_.coordinates(drawn).reshape(u.shape)
+            n = max(chains, SPREAD_DRAWS) if i == 0 else chains
+            drawn = map_.coordinates(rows_for(source, n, batch, rng).to(like))
+            if i == 0:
+                spread = drawn.var(0).sqrt().clamp_min(1e-12)
+            tried = drawn[:chains]
         else:
             tried = rng.normal(u.shape, u)
         u = torch.where(waiting[..., None], tried, u)
         waiting = ~torch.isfinite(slope(u)[0])
         if not bool(waiting.any()):
-            return u
+            return u, spread
     raise UnanswerableError(
         f"{int(waiting.sum())} of {waiting.numel()} chains found no start of finite energy in {START_TRIES} draws; "
         "give start=…, a prior or posterior that reaches the target."
     )
+
+
+def _require_derivative(target: Target, map_: Unconstrained, u: Tensor) -> None:
+    """Refuse an energy without derivative, which the Jacobian of borders would hide."""
+    with torch.enable_grad():
+        point = u.detach().requires_grad_()
+        gradient(target.energy(map_.values(point)), point)
 
 
 def _like(target: Target) -> Tensor:

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from posteriori.core.covariance import ScaledCovariance
 from posteriori.core.draws import Draws
-from posteriori.core.errors import DataError, OptionError, UnanswerableError
+from posteriori.core.errors import OptionError, UnanswerableError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.infer import Method
 from posteriori.core.prior import Density, Samples
-from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.core.target import Conditioned, Inverse, Target
 from posteriori.core.weights import log_mean_exp, pareto_smooth
 from posteriori.inference.laplace import Laplace
+from posteriori.inference.parts import rows_for
 from posteriori.inference.problems import regression
 from posteriori.inference.unconstrained import Unconstrained
 
@@ -81,12 +81,12 @@ class Importance:
         with torch.no_grad():
             net = self._net(target, proposal) if self.defensive else None
             few = 0 if net is None else max(1, round(self.defensive * self.draws))
-            x = _rows(proposal, self.draws - few, batch, context.rng.child("proposal"))
+            x = rows_for(proposal, self.draws - few, batch, context.rng.child("proposal"))
             log_q = log((self.draws - few) / self.draws)
             if net is None:
                 density = proposal.log_prob(x)
             else:
-                x = torch.cat([x, _rows(net, few, batch, context.rng.child("net")).to(x)])
+                x = torch.cat([x, rows_for(net, few, batch, context.rng.child("net")).to(x)])
                 own, wide = log_q + proposal.log_prob(x), log(few / self.draws) + net.log_prob(x)
                 density = torch.logaddexp(torch.where(own.isnan(), -torch.inf, own), wide)
             raw = -_energies(target, x) - density
@@ -136,17 +136,6 @@ class Importance:
     def example() -> tuple[Importance, Inverse]:
         """A linear question, proposed from its own answer and from the prior."""
         return Importance(draws=2000), regression()
-
-
-def _rows(law: Proposal, n: int, batch: tuple[int, ...], rng: Rng) -> Tensor:
-    """``n`` draws for each problem, (n, *batch, *space.shape), of a law that has the problems or none."""
-    x = law.sample(n, rng)
-    if x.shape[1:] == (*batch, *law.space.shape):
-        return x
-    if x.shape[1:] != law.space.shape:
-        raise DataError(f"draws {tuple(x.shape)} of the proposal do not fit problems {batch} of {law.space}.")
-    more = law.sample(n * torch.Size(batch).numel(), rng)
-    return more.reshape(n, *batch, *law.space.shape)
 
 
 def _energies(target: Target, x: Tensor) -> Tensor:

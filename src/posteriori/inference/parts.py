@@ -11,7 +11,8 @@ from posteriori.core.covariance import DenseCovariance
 from posteriori.core.errors import DataError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.operator import Compose, Operator, Selection
-from posteriori.core.prior import GaussianLaw
+from posteriori.core.prior import GaussianLaw, Samples
+from posteriori.core.random import Rng
 from posteriori.core.space import Space
 from posteriori.core.target import Inverse, Target
 
@@ -42,6 +43,21 @@ def written_out(target: Target) -> Target:
         dense = DenseCovariance(target.prior.covariance.dense())
     other.prior = Gaussian(target.space, target.prior.location, dense)
     return other
+
+
+def rows_for(law: Samples, n: int, batch: tuple[int, ...], rng: Rng) -> Tensor:
+    """``n`` draws for each problem, (n, *batch, *space.shape), of a law that has these problems or none.
+
+    Raises:
+        DataError: the law has other problems.
+    """
+    x = law.sample(n, rng)
+    if x.shape[1:] == (*batch, *law.space.shape):
+        return x
+    if x.shape[1:] != law.space.shape:
+        raise DataError(f"draws {tuple(x.shape)} do not fit problems {batch} of {law.space}.")
+    more = law.sample(n * torch.Size(batch).numel(), rng)
+    return more.reshape(n, *batch, *law.space.shape)
 
 
 def check_folds(folds: Tensor, m: int) -> list[Tensor]:
