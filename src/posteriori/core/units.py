@@ -32,5 +32,5 @@ def _registry() -> Any:
     import pint
 
     registry: Any = pint.UnitRegistry()
-    registry.define("milligal = 1e-5 m/s**2 = mGal = mgal_gravity")
+    registry.define("milligal = 1e-5 m/s**2 = mGal = mgal")
     return registry
