@@ -195,7 +195,7 @@ def test_a_method_that_returns_its_prior_is_caught_by_calibration() -> None:
 
 
 def test_a_method_that_ignores_the_seed_is_caught() -> None:
-    with pytest.raises(AssertionError, match="ignores context.rng"):
+    with pytest.raises(AssertionError, match=r"ignores context\.rng"):
         check_repeatable(Sampled(stream="fixed"), regression())
 
 
@@ -212,7 +212,7 @@ def test_a_method_that_mixes_problems_is_caught() -> None:
 
 
 def test_a_method_that_writes_into_its_target_is_caught() -> None:
-    with pytest.raises(AssertionError, match="changes .*data"):
+    with pytest.raises(AssertionError, match=r"changes .*data"):
         check_unchanged(Writing(), regression())
 
 

@@ -113,7 +113,7 @@ def split_rhat(draws: Tensor) -> Tensor:
     halves = _halves(draws).double()
     n = 2 * len(halves)
     flat = halves.flatten(0, 1)
-    columns = flat.flatten(1).mT.contiguous()
+    columns = flat.reshape(len(flat), -1).mT.contiguous()
     ranked = columns.sort(-1).values
     low, high = (torch.searchsorted(ranked, columns, right=right) for right in (False, True))
     ranks = (0.5 * (low + high + 1)).mT
