@@ -176,6 +176,15 @@ class Steps(Target):
         return (x[..., 0] > 0).double()
 
 
+def test_leaves_a_saddle_point() -> None:
+    """The prior's mean lies on the ridge between the two modes of the banana, where the slope across it is zero."""
+    target = banana()
+    found = infer(target, Laplace())
+    x = found.center()
+    assert abs(float(x[0])) > 0.5
+    assert float(target.energy(x)) < float(target.energy(torch.tensor([0.0, 0.9]).double()))
+
+
 def test_refuses_what_it_cannot_answer() -> None:
     with pytest.raises(UnanswerableError, match="positive definite"):
         infer(Ring(), Laplace())

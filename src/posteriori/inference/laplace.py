@@ -23,6 +23,8 @@ from posteriori.inference.parts import written_out
 from posteriori.inference.problems import regression
 
 START_DRAWS = 64
+NUDGE = 0.1
+SINGULAR = 1e-13
 
 
 @dataclass(frozen=True)
@@ -105,11 +107,17 @@ class Laplace:
         h = self.curvature(target, target.space.unflat(x)).detach()
         for _ in range(self.steps):
             scale = h.diagonal(dim1=-2, dim2=-1).abs().mean(-1).clamp_min(1e-300)
-            left = _decrement(h, slope, scale)
+            left, convex = _decrement(h, slope, scale)
             rounding = (1e3 * torch.finfo(x.dtype).eps) ** 2 * (1 + energy.abs())
             enough = rounding.clamp_min(self.tolerance)
             if bool((left < enough).all()):
-                return target.space.unflat(x)
+                nudge = torch.zeros_like(x) if bool(convex.all()) else _downhill(h, scale)
+                if not bool(nudge.any()):
+                    return target.space.unflat(x)
+                x = x + nudge
+                energy, slope = _energy_and_slope(target, x)
+                h = self.curvature(target, target.space.unflat(x)).detach()
+                continue
             factor, info = torch.linalg.cholesky_ex(h + (damping * scale)[..., None, None] * eye)
             convex = info == 0
             factor = torch.where(convex[..., None, None], factor, eye)
@@ -145,17 +153,28 @@ def _energy_and_slope(target: Target, flat: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(good, energy, torch.inf), slope.double()
 
 
-def _decrement(h: Tensor, slope: Tensor, scale: Tensor) -> Tensor:
-    """What a whole step would gain, ½ gᵀ H⁻¹ g; where H is not positive definite, the same with its mean diagonal."""
+def _decrement(h: Tensor, slope: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """What a whole step would gain, ½ gᵀ H⁻¹ g, and where H is positive definite; elsewhere with its mean diagonal."""
     factor, info = torch.linalg.cholesky_ex(h)
     safe = torch.where((info == 0)[..., None, None], factor, torch.eye(h.shape[-1], dtype=h.dtype, device=h.device))
     whole = 0.5 * (slope * torch.cholesky_solve(slope[..., None], safe)[..., 0]).sum(-1)
-    return torch.where(info == 0, whole, 0.5 * slope.square().sum(-1) / scale)
+    return torch.where(info == 0, whole, 0.5 * slope.square().sum(-1) / scale), info == 0
+
+
+def _downhill(h: Tensor, scale: Tensor) -> Tensor:
+    """A step off each saddle point along its steepest way down; zero at minima and along flat valleys."""
+    values, vectors = torch.linalg.eigh(h)
+    steep = values[..., 0] < -1e-6 * scale
+    length = torch.where(steep, NUDGE * values[..., 0].abs().clamp_min(1e-300).rsqrt(), 0.0)
+    return length[..., None] * vectors[..., 0]
 
 
 def _factor(h: Tensor, curvature: Curvature) -> Tensor:
     factor, info = torch.linalg.cholesky_ex(h)
-    if bool(info.any()):
+    own = h.detach().diagonal(dim1=-2, dim2=-1)
+    # what is left of each diagonal element, free of units: rounding alone means a free direction
+    left = factor.detach().diagonal(dim1=-2, dim2=-1).square() / own.clamp_min(1e-300)
+    if bool(info.any()) or bool((left < SINGULAR).any()):
         least = float(torch.linalg.eigvalsh(h.detach()).min())
         raise UnanswerableError(
             f"the curvature at the mode is not positive definite (least eigenvalue {least:.2e}) by {curvature}: the "
