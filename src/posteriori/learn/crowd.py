@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from posteriori.core.errors import OptionError
+from posteriori.core.random import Rng
+from posteriori.learn.network import Layers
 
 
 class Crowd(nn.Module):
@@ -63,9 +65,6 @@ class Crowd(nn.Module):
     @staticmethod
     def example() -> Crowd:
         """Three small nets."""
-        from posteriori.core.random import Rng
-        from posteriori.learn.network import Layers
-
         with Rng(0).child("crowd"):
             return Crowd([Layers(8, 1)(2, 1) for _ in range(3)])
 
