@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log
 
 import numpy as np
 import torch
+from scipy.optimize import brentq
 from torch import Tensor
 
 from posteriori.core.covariance import cholesky
@@ -20,7 +20,7 @@ FOLDS = 12
 SHARE = 1 / 3  # of the chain ends that one fold holds out
 DEPTHS = (1, 1, 1, 1, 1, 1, 2, 2, 2, 3)  # nuclei from an end, dealt at random
 SHORTEST = 8  # a chain of fewer isotopes keeps its ends
-WITHIN = np.exp(np.linspace(log(0.3), log(3.0), 47))
+SCALES = (0.1, 10.0)  # of a baseline's own covariance
 
 
 def frontier_folds(known: Space, rng: Rng) -> list[np.ndarray]:
@@ -59,7 +59,7 @@ def held_out(target: Target, folds: Sequence[np.ndarray]) -> list[tuple[Tensor, 
 
 
 def within_scale(folds: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> float:
-    """The factor on the baselines' own covariances that makes the pooled errors of the folds most likely, jointly.
+    """The factor on the baselines' own covariances that gives the pooled errors of the folds a mean z² of one.
 
     The spread between baselines counts in full; the own part shrinks, since an average errs less than its members.
 
@@ -68,16 +68,14 @@ def within_scale(folds: Sequence[Sequence[tuple[Tensor, Tensor]]]) -> float:
 
     Reference: Gneiting & Ranjan (2013), Combining predictive distributions, Electron. J. Stat. 7, 1747.
     """
+    errors = torch.stack([torch.cat([error for error, _ in member]) for member in folds])
+    own = torch.stack([torch.cat([covariance.diagonal() for _, covariance in member]) for member in folds]).mean(0)
+    between = errors.var(0, correction=0)
 
-    def loss(scale: float) -> float:
-        total = 0.0
-        for members in zip(*folds, strict=True):
-            error = torch.stack([e for e, _ in members]).mean(0)
-            gap = torch.stack([e for e, _ in members]) - error
-            own = torch.stack([c for _, c in members]).mean(0)
-            factor = cholesky(scale * own + gap.mT @ gap / len(members))
-            white = torch.linalg.solve_triangular(factor, error[:, None], upper=False)
-            total += float(0.5 * white.square().sum() + factor.diagonal().log().sum())
-        return total
+    def excess(scale: float) -> float:
+        return float((errors.mean(0).square() / (scale * own + between)).mean()) - 1
 
-    return float(min(WITHIN, key=loss))
+    low, high = SCALES
+    if excess(low) <= 0 or excess(high) >= 0:
+        return low if excess(low) <= 0 else high
+    return float(brentq(excess, low, high))
