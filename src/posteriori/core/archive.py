@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from posteriori.core.gaussian import Gaussian
 from posteriori.core.mixture import Mixture
 from posteriori.core.posterior import Posterior
 from posteriori.core.random import Rng
-from posteriori.core.run import Run
+from posteriori.core.run import Run, digest
 from posteriori.core.space import Space
 from posteriori.core.store import renamed
 
@@ -157,8 +158,10 @@ def _write_law(posterior: Posterior, at: str, groups: dict[str, xr.Dataset]) -> 
     variables = {
         name: (tuple(f"{name}_{i}" for i in range(t.ndim)), t.detach().cpu().numpy()) for name, t in tensors.items()
     }
-    text = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-    groups[at] = xr.Dataset({**variables, "facts": (("byte",), text)})
+    facts["digests"] = {name: digest(tensor) for name, tensor in tensors.items()}
+    text = json.dumps(facts).encode()
+    attributes = {"facts_sha256": hashlib.sha256(text).hexdigest()}
+    groups[at] = xr.Dataset({**variables, "facts": (("byte",), np.frombuffer(text, np.uint8))}, attrs=attributes)
 
 
 def _write_covariance(covariance: Covariance, facts: dict[str, Any]) -> dict[str, Tensor]:
@@ -176,11 +179,17 @@ def _read_law(groups: Mapping[str, xr.Dataset], at: str) -> Posterior:
     if at not in groups:
         raise StoreError(f"the group {at!r} is missing; the file is cut short.")
     group = groups[at]
-    facts = json.loads(group["facts"].values.astype(np.uint8).tobytes().decode())
+    text = group["facts"].values.astype(np.uint8).tobytes()
+    if hashlib.sha256(text).hexdigest() != group.attrs["facts_sha256"]:
+        raise ValueError("the facts differ from their checksum")
+    facts = json.loads(text.decode())
     tensors = {
         name: torch.from_numpy(np.array(group[name].values)).to(getattr(torch, dtype))
         for name, dtype in facts["dtypes"].items()
     }
+    for name, tensor in tensors.items():
+        if digest(tensor) != facts["digests"][name]:
+            raise ValueError(f"{name} differs from its checksum")
     masks = {int(name[5:]): tensors[name].bool() for name in tensors if name.startswith("mask_")}
     space = _restore_space(facts["space"], masks)
     problems = {k: None if v is None else _unlisted(v) for k, v in facts["problems"].items()}
