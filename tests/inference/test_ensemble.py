@@ -62,6 +62,18 @@ def test_held_out_scatter_covers_what_the_net_cannot_say() -> None:
     assert abs(float(own[0]) - 0.5) < 4 * 0.5 / (2 * n) ** 0.5
 
 
+def test_a_few_very_precise_data_do_not_decide_alone() -> None:
+    """One row in 20 claims an error of 1e-4, and nothing is met better than 0.3: 1/σ² would leave 10 rows of 200."""
+    n, x = 200, torch.linspace(-1, 1, 200, dtype=torch.float64)[:, None]
+    space = po.Space("m", {"x": n})
+    prior = Gaussian(space, torch.zeros(n).double(), DiagonalCovariance(torch.ones(n).double()))
+    truth = torch.sin(3 * x[:, 0])
+    sigma = torch.where(torch.arange(n) % 20 == 7, 1e-4, 0.05).double()
+    target = Inverse(Identity(space), prior, truth + 0.3 * Rng(1).normal((n,)), Normal(sigma))
+    answer = po.infer(target, DeepEnsemble(x, Layers(16), 4, Plan(epochs=60, batch=50, rate=1e-2), 4))
+    assert float((answer.center() - truth).square().mean().sqrt()) < 0.12
+
+
 def test_seed_decides() -> None:
     method, target = DeepEnsemble.example()
     method = replace(method, plan=Plan(epochs=3, batch=12))

@@ -20,7 +20,8 @@ from posteriori.learn.members import Each, Nets, PointLearner
 class Bagging:
     """Learners on bootstrap resamples of the data; what the resamples change is what is not known.
 
-    The variance of a member is one number τ², learnt from the rows that its resample left out (about 37 %).
+    A member's own variance is what it learns itself, if anything, and a part τ² that the rows which its resample left
+    out (about 37 %) ask for.
 
     An approximation, with the bias that it states; repair its coverage with ``Conformal``. Of the prior only the mean
     is used.

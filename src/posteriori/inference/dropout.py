@@ -12,7 +12,7 @@ from posteriori.core.mixture import Mixture
 from posteriori.core.run import Context
 from posteriori.core.target import Inverse, Target
 from posteriori.inference.field import Folds, learn_field, wave
-from posteriori.learn.losses import KnownVariance
+from posteriori.learn.losses import CommonVariance
 from posteriori.learn.members import Nets
 from posteriori.learn.network import Layers
 from posteriori.learn.plan import Plan
@@ -23,7 +23,7 @@ class MonteCarloDropout:
     """One net trained with dropout; each pass drops one set of units **for all cells**, so that passes are functions.
 
     Fresh units in each cell, as dropout layers draw them, would lose every covariance between cells. The variance of a
-    pass is one number τ², learnt from the fold of the data that the net did not see.
+    pass is one number that the net learns, and a part τ² that the fold of the data which it did not see asks for.
 
     An approximation, with the bias that it states; repair its coverage with ``Conformal``. Of the prior only the mean
     is used.
@@ -52,7 +52,7 @@ class MonteCarloDropout:
 
     def __call__(self, target: Target, context: Context) -> Mixture:
         """A mixture with one Gaussian for each pass."""
-        learner = Nets(self.net, self.plan, KnownVariance(), self.passes)
+        learner = Nets(self.net, self.plan, CommonVariance(), self.passes)
         return learn_field(target, "MonteCarloDropout", self.features, 1, Folds(self.folds), learner, context)
 
     @staticmethod

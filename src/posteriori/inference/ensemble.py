@@ -11,7 +11,7 @@ from posteriori.core.mixture import Mixture
 from posteriori.core.run import Context
 from posteriori.core.target import Inverse, Target
 from posteriori.inference.field import Folds, learn_field, wave
-from posteriori.learn.losses import KnownVariance
+from posteriori.learn.losses import CommonVariance
 from posteriori.learn.members import Nets
 from posteriori.learn.network import Architecture, Layers
 from posteriori.learn.plan import Plan
@@ -21,8 +21,9 @@ from posteriori.learn.plan import Plan
 class DeepEnsemble:
     """Nets of one architecture with other initial weights, each without one fold of the data.
 
-    Each maximises Σ log N(d; f(features), σ² + excess²) with the variance of the target's noise. ``between()`` of the
-    mixture is the epistemic part; the members' own variance is one number τ², learnt from the rows each did not see.
+    Each maximises Σ log N(d; f(features), v + s) with v the variance of the target's noise and s one learnt number,
+    which keeps a few very precise data from deciding alone. ``between()`` of the mixture is the epistemic part; a
+    member's own variance is s and a part τ² that the rows which the members did not see ask for.
 
     An approximation, with the bias that it states; repair its coverage with ``Conformal``. Of the prior only the mean
     is used.
@@ -48,7 +49,7 @@ class DeepEnsemble:
 
     def __call__(self, target: Target, context: Context) -> Mixture:
         """A mixture with one Gaussian for each net."""
-        learner = Nets(self.net, self.plan, KnownVariance())
+        learner = Nets(self.net, self.plan, CommonVariance())
         return learn_field(target, "DeepEnsemble", self.features, self.members, Folds(self.folds), learner, context)
 
     @staticmethod

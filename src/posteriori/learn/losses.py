@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from posteriori.learn.network import Architecture, WithExcess
+
 SMALLEST_LOG_VARIANCE = -14.0
 """Log-variances of a net are kept above this (a standard deviation of 1e-3 of the scale), where losses stay finite."""
 
@@ -34,15 +36,39 @@ class SquaredError:
 class KnownVariance:
     """-log N(y; f(x), v) of members k that see the same rows with their own weights.
 
-    Rows: x (b, f), y (b, k), v (b, k), weight (b, k); the net gives (k, b, 1).
+    Rows: x (b, f), y (b, k), v (b, k), weight (b, k); the net gives (k, b, 1). Where errors are very unequal the
+    precise rows decide alone: :class:`CommonVariance` bounds their weight.
     """
 
     outputs = 1
+
+    def net(self, architecture: Architecture, inputs: int) -> nn.Module:
+        """One of the members, untrained."""
+        return architecture(inputs, 1)
 
     def __call__(self, net: nn.Module, *rows: Tensor) -> Tensor:
         """Sum over the members, (b,)."""
         x, y, v, weight = rows
         return (weight * gaussian_nll(y, net(x)[..., 0].mT, v)).sum(-1)
+
+
+@dataclass(frozen=True)
+class CommonVariance:
+    """-log N(y; f(x), v + s) with one number s that each member learns for all rows: its own error.
+
+    However precise a row is, it never counts more than 1/s. Rows as for :class:`KnownVariance`; the net gives
+    (k, b, 2), the second being log s.
+    """
+
+    outputs = 2
+
+    def net(self, architecture: Architecture, inputs: int) -> nn.Module:
+        """One of the members, untrained."""
+        return WithExcess(architecture(inputs, 1))
+
+    def __call__(self, net: nn.Module, *rows: Tensor) -> Tensor:
+        """Sum over the members, (b,)."""
+        return LearntVariance(0.0)(net, *rows)
 
 
 @dataclass(frozen=True)
@@ -58,6 +84,10 @@ class LearntVariance:
 
     beta: float = 0.5
     outputs = 2
+
+    def net(self, architecture: Architecture, inputs: int) -> nn.Module:
+        """One of the members, untrained."""
+        return architecture(inputs, 2)
 
     def __call__(self, net: nn.Module, *rows: Tensor) -> Tensor:
         """Sum over the members, (b,)."""

@@ -16,8 +16,8 @@ from posteriori.core.run import Context, describe
 from posteriori.core.tasks import run_tasks
 from posteriori.learn.crowd import Crowd
 from posteriori.learn.fit import fit
-from posteriori.learn.losses import KnownVariance, LearntVariance
-from posteriori.learn.network import MLP, Architecture, Layers, Scaling
+from posteriori.learn.losses import CommonVariance, KnownVariance, LearntVariance
+from posteriori.learn.network import Architecture, Layers, Scaling, Thinnable
 from posteriori.learn.plan import Cosine, Plan
 
 SMALLEST_BLOCK, LARGEST_BLOCK = 16, 64
@@ -87,13 +87,13 @@ class Nets:
     Args:
         net: the architecture.
         plan: how they are trained; patience watches each net's own held-out rows, summed over the block.
-        loss: with known variance, or with one that the net learns too.
+        loss: with a variance that is known, known but for one number, or known but for one in each cell.
         passes: random thinned nets taken of each trained one (Monte-Carlo dropout); 0 asks the whole net.
     """
 
     net: Architecture = field(default_factory=Layers)
     plan: Plan = field(default_factory=lambda: Plan(epochs=150, batch=64, rate=3e-3, schedule=Cosine(0.05)))
-    loss: KnownVariance | LearntVariance = field(default_factory=KnownVariance)
+    loss: KnownVariance | CommonVariance | LearntVariance = field(default_factory=CommonVariance)
     passes: int = 0
 
     def __call__(self, rows: Rows, context: Context) -> Predictions:
@@ -157,7 +157,7 @@ def _crowd(nets: Nets, inputs: int, size: int, rng: Rng) -> Crowd:
     members = []
     for k in range(size):
         with rng.child("initial", k):
-            members.append(nets.net(inputs, nets.loss.outputs))
+            members.append(nets.loss.net(nets.net, inputs))
     return Crowd(members)
 
 
@@ -165,13 +165,16 @@ def _passes(nets: Nets, trained: Crowd, rng: Rng) -> list[nn.Module]:
     """Crowds to be asked one after the other: the trained one, or thinned copies of it."""
     if nets.passes == 0:
         return [trained]
-    members = [trained.member(k) for k in range(trained.size)]
-    if not all(isinstance(member, MLP) for member in members):
-        raise OptionError(f"passes={nets.passes} need nets that can be thinned; use Layers(dropout=…).")
-    return [
-        Crowd([m.thinned(rng.child("pass", t, k)) for k, m in enumerate(members) if isinstance(m, MLP)]).eval()
-        for t in range(nets.passes)
-    ]
+    crowds: list[nn.Module] = []
+    for t in range(nets.passes):
+        thin = []
+        for k in range(trained.size):
+            member = trained.member(k)
+            if not isinstance(member, Thinnable):
+                raise OptionError(f"a {type(member).__name__} cannot be thinned; use Layers(dropout=…).")
+            thin.append(member.thinned(rng.child("pass", t, k)))
+        crowds.append(Crowd(thin).eval())
+    return crowds
 
 
 def _ask_column(payload: tuple[Each, Rows], context: Context) -> dict[str, Tensor]:

@@ -136,6 +136,34 @@ class MLP(nn.Module):
             return MLP(2, 1, width=8)
 
 
+class WithExcess(nn.Module):
+    """A net (*, inputs) → (*, 1) beside the logarithm of one learnt variance, the same everywhere: (*, 2)."""
+
+    FIRST_LOG_VARIANCE = -3.0
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.inner = net
+        self.log_excess = nn.Parameter(torch.zeros(()))  # beyond the first guess, so that weight decay pulls to that
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(*batch, inputs) → (*batch, 2)."""
+        mean = self.inner(x)
+        return torch.cat([mean, (self.FIRST_LOG_VARIANCE + self.log_excess).expand_as(mean)], -1)
+
+    def thinned(self, rng: Rng) -> WithExcess:
+        """The inner net thinned, beside the same variance.
+
+        Raises:
+            OptionError: it cannot be.
+        """
+        copy = deepcopy(self)
+        if not isinstance(self.inner, Thinnable):
+            raise OptionError(f"a {type(self.inner).__name__} cannot be thinned; use Layers(dropout=…).")
+        copy.inner = self.inner.thinned(rng)
+        return copy
+
+
 class Architecture(Protocol):
     """The shape of a net before its inputs and outputs are known; picklable."""
 
@@ -160,6 +188,14 @@ class Layers:
     def example() -> Layers:
         """One small hidden layer."""
         return Layers(8, 1)
+
+
+@runtime_checkable
+class Thinnable(Protocol):
+    """A net from which random units can be taken away."""
+
+    def thinned(self, rng: Rng) -> nn.Module:
+        """A copy without dropout from which one random set of hidden units is gone."""
 
 
 @runtime_checkable
