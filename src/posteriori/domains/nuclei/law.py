@@ -15,6 +15,7 @@ from posteriori.core.covariance import LowRankCovariance, ScaledCovariance, SumC
 from posteriori.core.errors import OptionError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.operator import Selection
+from posteriori.core.prior import GaussianLaw
 from posteriori.core.run import Context
 from posteriori.core.space import Space
 from posteriori.core.target import Inverse
@@ -61,6 +62,13 @@ class Question:
     def target(self, cells: Space, baseline: str) -> Inverse:
         """The question that one baseline asks."""
         return problems.masses(cells, self.masses, baseline, self.train, self.folder)
+
+
+    def known_physics(self, cells: Space, baseline: str) -> Tensor:
+        """What one baseline says by itself [keV], on the cells that it reaches."""
+        prior = self.target(cells, baseline).prior
+        assert isinstance(prior, GaussianLaw)
+        return prior.location
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,13 +14,18 @@ import torch
 
 from posteriori.audit.report import Gate, Report
 from posteriori.audit.scorecard import audit
-from posteriori.core.gaussian import Gaussian
 from posteriori.core.operator import Selection
+from posteriori.core.posterior import Posterior
 from posteriori.core.run import Context
-from posteriori.domains.nuclei import data, law, models
-from posteriori.domains.nuclei.chart import chart, distance_to
+from posteriori.core.space import Space
+from posteriori.domains.nuclei import challengers, data, law, models, pictures
+from posteriori.domains.nuclei.chart import chart, distance_to, protons_neutrons, whole_chart
 from posteriori.domains.nuclei.measurements import read_measurements
+from posteriori.domains.nuclei.separation import separation_energy
 from posteriori.domains.study import Outcome
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 ASKED: Mapping[tuple[int, int, str], Mapping[str, Gate]] = {
     (2016, 2020, "mix"): {"rms": Gate(high=185), "crps": Gate(high=103)},
@@ -64,17 +71,26 @@ class Study:
             self.train, law.choose(self.baseline, self.train, self.tables), self.tables, self._measured()
         )
         later = data.evaluation(self.test).merge(data.new_since(self.train, self.test))
-        prediction = law.fit(question, context).law(law.cells_of(question.masses, later), context)
+        cells = law.cells_of(question.masses, later)
+        fitted = law.fit(question, context) if self.method == "gp" else None
+        if fitted is None:
+            prediction = challengers.law(question, self.method, cells, context)
+        else:
+            prediction = fitted.law(cells, context)
         names = law.names_of(later)
         later = later[np.isin(names, prediction.space.labels("nuclide"))].reset_index(drop=True)
         new = prediction.map(Selection.along(prediction.space, "nuclide", law.names_of(later)))
-        assert isinstance(new, Gaussian)
         report = self._audit(new, later)
+        drawn = _pictures(prediction, new, later, question)
+        if fitted is not None:
+            drawn |= _charts(fitted, question, context)
         return Outcome(
             scores=_scores(report) | {"baselines": list(question.baselines), **_experts(self.train, later)},
             report=report,
+            pictures=drawn,
             posterior=new,
             tables={"predictions": _table(new, later, question)},
+            data={f"AME{year}": data.fingerprint(year) for year in (self.train, self.test)},
             references=[data.citation(self.train), data.citation(self.test)]
             + [models.baseline(name).citation for name in question.baselines],
         )
@@ -87,7 +103,7 @@ class Study:
         kept = pd.concat([known, own], ignore_index=True).drop_duplicates(data.KEY, keep="last")
         return kept.sort_values(data.KEY).reset_index(drop=True)
 
-    def _audit(self, new: Gaussian, later: pd.DataFrame) -> Report:
+    def _audit(self, new: Posterior, later: pd.DataFrame) -> Report:
         gates = dict(ASKED.get((self.train, self.test, self.baseline), {}))
         if gates:
             gates |= CALIBRATED[self.train, self.test]
@@ -110,7 +126,7 @@ def _experts(train: int, later: pd.DataFrame) -> dict[str, float]:
     return {"evaluators_rms_keV": float(np.sqrt((error**2).mean())), "evaluators_n": len(both)}
 
 
-def _table(new: Gaussian, later: pd.DataFrame, question: law.Question) -> pd.DataFrame:
+def _table(new: Posterior, later: pd.DataFrame, question: law.Question) -> pd.DataFrame:
     lower, upper = new.quantile(torch.tensor([0.16, 0.84], dtype=torch.float64)).numpy()
     known = chart(question.masses["Z"], question.masses["N"])
     mean, sd = new.center().numpy(), new.spread().numpy()
@@ -129,3 +145,70 @@ def _table(new: Gaussian, later: pd.DataFrame, question: law.Question) -> pd.Dat
             "steps from known": distance_to(new.space, known),
         }
     )
+
+
+def _pictures(
+    prediction: Posterior, new: Posterior, later: pd.DataFrame, question: law.Question
+) -> dict[str, Callable[[], Figure]]:
+    """Calibration, error against distance, and the isotopic chain with most new masses."""
+    mass, sigma = (torch.tensor(later[column].to_numpy(np.float64)) for column in ("mass_excess", "sigma"))
+    error, spread = mass - new.center(), new.spread()
+    pit = torch.special.ndtr(error / (spread.square() + sigma.square()).sqrt())
+    steps = distance_to(new.space, chart(question.masses["Z"], question.masses["N"]))
+    longest = int(later["Z"].mode().iloc[0])
+    return {
+        "Calibration: share of later masses inside the credible interval of each level": partial(
+            pictures.calibration_picture, {"joint law": pit.numpy()}
+        ),
+        "Error against the distance from the known region": partial(
+            pictures.distance_picture, steps, error.numpy(), spread.numpy()
+        ),
+        f"The chain with most new masses, less a parabola through it (Z = {longest})": partial(
+            _draw_chain, prediction, longest, question.masses, later
+        ),
+    }
+
+
+def _draw_chain(prediction: Posterior, Z: int, before: pd.DataFrame, later: pd.DataFrame) -> Figure:
+    protons, neutrons = protons_neutrons(prediction.space)
+    at = np.flatnonzero(protons == Z)
+    mean, sd = prediction.center().numpy()[at], prediction.spread().numpy()[at]
+    n = neutrons[at].astype(np.float64)
+
+    def values(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        own = table[(table["Z"] == Z) & table["N"].isin(neutrons[at])]
+        return tuple(own[column].to_numpy(np.float64) for column in ("N", "mass_excess", "sigma"))  # type: ignore[return-value]
+
+    chain = pictures.Chain(Z, n, mean, sd, values(before), values(later))
+    return pictures.chain_picture(chain, "mass excess less a parabola", np.polyval(np.polyfit(n, mean, 2), n).astype(np.float64))
+
+
+def _charts(fitted: law.Fitted, question: law.Question, context: Context) -> dict[str, Callable[[], Figure]]:
+    """What the law adds to its baselines, its spread, and the neutron separation energy, over the whole chart."""
+    known = chart(question.masses["Z"], question.masses["N"])
+    whole = fitted.law(whole_chart(also=zip(question.masses["Z"], question.masses["N"], strict=True)), context)
+    physics = torch.stack([question.known_physics(whole.space, name) for name in question.baselines]).mean(0)
+    added, sd = (whole.location - physics).numpy() / 1e3, whole.spread().numpy() / 1e3
+    operator = separation_energy(whole.space, "S_n")
+    energy = operator(whole.location).numpy() / 1e3
+    return {
+        "What the data add to the known physics": partial(
+            pictures.chart_picture,
+            whole.space,
+            added,
+            pictures.Colours("posterior mean less baseline [MeV]", centred=True),
+            known,
+        ),
+        "Standard deviation of the mass": partial(
+            pictures.chart_picture, whole.space, sd, pictures.Colours("standard deviation [MeV]", low=0.0), known
+        ),
+        "One-neutron separation energy; the r-process runs between 2 and 3 MeV": partial(
+            _draw_separation, operator.codomain, energy, known
+        ),
+    }
+
+
+def _draw_separation(cells: Space, energy: np.ndarray, known: Space) -> Figure:
+    figure = pictures.chart_picture(cells, energy, pictures.Colours("S_n [MeV]", low=0.0, high=15.0), known)
+    pictures.contours(figure.axes[0], cells, energy, (2.0, 3.0), "MeV")
+    return figure
