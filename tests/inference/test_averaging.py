@@ -69,7 +69,7 @@ def test_held_out_from_draws() -> None:
     """Two thousand rows: log densities within 0.25 of the closed form, the most for data in the tails."""
     target = regression(4, 8)
     folds = torch.arange(8) % 2
-    rows = held_out(HMC(draws=600, warmup=200, steps=6, dense=True), target, folds, Context())
+    rows = held_out(HMC(draws=300, warmup=100, steps=4, dense=True), target, folds, Context())
     assert (rows - leave_out(target, folds).log_density).abs().max() < 0.25
 
 

@@ -41,6 +41,7 @@ def test_exact_for_linear_gaussian_questions(dense: bool) -> None:
     agrees(infer(question, HMC(draws=500, warmup=300, steps=8, dense=dense)), exact.center(), exact.spread())
 
 
+@pytest.mark.slow
 def test_banana_against_quadrature(quadrature: Callable[..., Any]) -> None:
     truth = quadrature(banana(), -6, 6, 600)
     found = infer(banana(), HMC(draws=1000, warmup=400))
@@ -211,6 +212,7 @@ def test_windows_double_and_fill_the_middle() -> None:
         assert ends[-1] == warmup - max(1, int(0.2 * warmup))
 
 
+@pytest.mark.slow
 def test_fifty_cells_within_a_few_hundred_transitions() -> None:
     question = regression(50, 30)
     exact = infer(question, Exact())
