@@ -27,23 +27,23 @@ def closed_form(posterior: Gaussian, candidates: Operator, noise: Noise, goal: G
     errors = noise_matrix(noise, len(within)).to(within)
     s = within + errors
     if isinstance(goal, TotalVariance):
-        return _FallingVariance(s, _between(covariance, goal.operator, candidates, posterior))
+        return _FallingVariance(s, between(covariance, goal.operator, candidates))
     if goal.operator is None:
         return _GrowingInformation(s, errors)
     root = cholesky(covariance.under(goal.operator))
-    shared = _between(covariance, goal.operator, candidates, posterior)
+    shared = between(covariance, goal.operator, candidates)
     white = torch.linalg.solve_triangular(root, shared, upper=False)
     return _GrowingInformation(s, s - white.mT @ white)
 
 
-def _between(covariance: Covariance, goal: Operator | None, candidates: Operator, posterior: Gaussian) -> Tensor:
-    """Covariance (g, c) of the goal with the candidates' noise-free values."""
+def between(covariance: Covariance, goal: Operator | None, candidates: Operator) -> Tensor:
+    """Covariance (g, c) of the goal, all cells without one, with the candidates' noise-free values."""
     if isinstance(goal, Selection) and isinstance(candidates, Selection):
         return covariance.block(goal.index, candidates.index)
     across = covariance.across(candidates)
     if goal is None:
         return across.mT
-    return goal.codomain.flat(goal.matmul(posterior.space.unflat(across))).mT
+    return goal.codomain.flat(goal.matmul(goal.domain.unflat(across))).mT
 
 
 class _Downdated:
