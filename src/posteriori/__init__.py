@@ -6,11 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from posteriori.core.archive import load
     from posteriori.core.cite import cite
     from posteriori.core.draws import Draws
     from posteriori.core.gaussian import Gaussian
     from posteriori.core.infer import infer
+    from posteriori.core.loading import load
     from posteriori.core.mixture import Mixture
     from posteriori.core.operator import Operator
     from posteriori.core.posterior import Posterior
@@ -33,7 +33,7 @@ _HOMES = {
     "Space": "core.space",
     "cite": "core.cite",
     "infer": "core.infer",
-    "load": "core.archive",
+    "load": "core.loading",
 }
 
 __all__ = [

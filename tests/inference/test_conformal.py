@@ -10,12 +10,12 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from posteriori.core.archive import load
 from posteriori.core.covariance import DiagonalCovariance, ScaledCovariance
 from posteriori.core.draws import Draws
 from posteriori.core.errors import DataError, OptionError, UnanswerableError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.infer import Method, infer
+from posteriori.core.loading import load
 from posteriori.core.mixture import Mixture
 from posteriori.core.posterior import Posterior
 from posteriori.core.random import Rng

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from posteriori.core.draws import Draws
 from posteriori.core.errors import DataError, UnanswerableError
+from posteriori.core.law_file import Law
 from posteriori.core.operator import Operator
 from posteriori.core.posterior import DRAWS, Posterior, apply_to_draws, equal_rows
 from posteriori.core.random import Rng
@@ -72,6 +73,14 @@ class Categorical(Posterior):
         codes = x.long()[..., None]
         table = self.probabilities.double().log().expand(*codes.shape[:-1], -1)
         return self.space.flat(table.gather(-1, codes)[..., 0]).sum(-1)
+
+    def law(self) -> Law:
+        return Law("Categorical", self.space, self.problems, {"probabilities": self.probabilities, **self._evidence()})
+
+    @staticmethod
+    def of(law: Law) -> Categorical:
+        """The Categorical whose :meth:`law` was kept."""
+        return Categorical(law.space, law.tensors["probabilities"], problems=law.problems)
 
     def map(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any, TypeVar
 
@@ -320,6 +321,24 @@ def frozen(module: M) -> M:
 
 def _alike(a: Tensor, b: Tensor) -> bool:
     return a.dtype == b.dtype and a.device == b.device
+
+
+def stored(covariance: Covariance) -> tuple[str, dict[str, Tensor]]:
+    """A covariance as a kind and tensors; what is neither diagonal nor low rank is written out whole."""
+    if isinstance(covariance, DiagonalCovariance):
+        return "diagonal", {"variance": covariance.variance}
+    if isinstance(covariance, LowRankCovariance):
+        return "low rank", {"factor": covariance.factor, "variance": covariance.variance}
+    return "dense", {"matrix": covariance.dense()}
+
+
+def restored(kind: str, tensors: Mapping[str, Tensor]) -> Covariance:
+    """The inverse of :func:`stored`."""
+    if kind == "diagonal":
+        return DiagonalCovariance(tensors["variance"])
+    if kind == "low rank":
+        return LowRankCovariance(tensors["factor"], tensors["variance"])
+    return DenseCovariance(tensors["matrix"])
 
 
 def cholesky(matrix: Tensor, scale: float | None = None) -> Tensor:

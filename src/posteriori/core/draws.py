@@ -11,6 +11,7 @@ from torch import Tensor
 
 from posteriori.core import weights
 from posteriori.core.errors import DataError, UnanswerableError
+from posteriori.core.law_file import Law, Rows
 from posteriori.core.operator import Operator
 from posteriori.core.posterior import DRAWS, Posterior, apply_to_draws
 from posteriori.core.random import Rng
@@ -148,6 +149,20 @@ class Draws(Posterior):
         mapped = Draws(landed, values, self.log_weights, chains=self.chains, problems=problems)
         mapped.run, mapped.log_evidence = self.run, self.log_evidence
         return mapped
+
+    def law(self) -> Law:
+        tensors = {"values": self.values, **{f"stat_{name}": values for name, values in self.stats.items()}}
+        weights = {} if self.log_weights is None else {"log_weight": self.log_weights}
+        rows = Rows(self.values, self.chains, {**weights, **self.stats})
+        facts = {"chains": self.chains, "stats": list(self.stats)}
+        return Law("Draws", self.space, self.problems, {**tensors, **weights, **self._evidence()}, facts, rows=rows)
+
+    @staticmethod
+    def of(law: Law) -> Draws:
+        """The draws whose :meth:`law` was kept."""
+        stats = {name: law.tensors[f"stat_{name}"] for name in law.facts["stats"]}
+        weights, chains = law.tensors.get("log_weight"), law.facts["chains"]
+        return Draws(law.space, law.tensors["values"], weights, chains=chains, problems=law.problems, stats=stats)
 
     def _by_chain(self) -> Tensor:
         return self.values.reshape(self.chains, -1, *self.values.shape[1:]).transpose(0, 1)

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from posteriori.core.covariance import Covariance, DenseCovariance
+from posteriori.core.covariance import Covariance, DenseCovariance, restored, stored
 from posteriori.core.draws import Draws
 from posteriori.core.errors import ShapeError
+from posteriori.core.law_file import Law
 from posteriori.core.operator import Operator
 from posteriori.core.posterior import DRAWS, Posterior, apply_to_draws, equal_rows
 from posteriori.core.random import Rng
@@ -78,6 +79,17 @@ class Gaussian(Posterior):
         mahalanobis = white.square().sum(-2).movedim(-1, 0).reshape(residual.shape[:-1])
         log_det = root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return -0.5 * (mahalanobis + self.space.size * log(2 * pi)) - log_det
+
+    def law(self) -> Law:
+        kind, held = stored(self.covariance)
+        tensors = {"location": self.location, **held, **self._evidence()}
+        return Law("Gaussian", self.space, self.problems, tensors, {"covariance": kind})
+
+    @staticmethod
+    def of(law: Law) -> Gaussian:
+        """The Gaussian whose :meth:`law` was kept."""
+        covariance = restored(law.facts["covariance"], law.tensors)
+        return Gaussian(law.space, law.tensors["location"], covariance, problems=law.problems)
 
     def dense(self) -> DenseCovariance:
         """The covariance as a whole matrix; made once, or at each call where the covariance learns."""

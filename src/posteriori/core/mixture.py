@@ -11,6 +11,7 @@ from posteriori.core.covariance import DenseCovariance
 from posteriori.core.draws import Draws
 from posteriori.core.errors import DataError, UnanswerableError
 from posteriori.core.gaussian import Gaussian
+from posteriori.core.law_file import Law
 from posteriori.core.operator import Operator
 from posteriori.core.posterior import DRAWS, Posterior, apply_to_draws, equal_rows
 from posteriori.core.prior import Density
@@ -133,6 +134,17 @@ class Mixture(Posterior):
             mapped = Draws(landed, values)
         mapped.run = self.run
         return mapped
+
+    def law(self) -> Law:
+        tensors = {"weights": self.weights, **self._evidence()}
+        return Law("Mixture", self.space, self.problems, tensors, parts=tuple(part.law() for part in self.parts))
+
+    @staticmethod
+    def of(law: Law, parts: Sequence[Posterior]) -> Mixture:
+        """The mixture whose :meth:`law` was kept, of components made before."""
+        mixture = Mixture(parts, law.tensors["weights"])
+        mixture.weights = law.tensors["weights"]
+        return mixture
 
     def matched(self) -> Gaussian:
         """The Gaussian with this mixture's mean and full covariance (dense)."""

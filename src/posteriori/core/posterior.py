@@ -14,7 +14,9 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from posteriori.core import archive
 from posteriori.core.errors import OptionError, ShapeError, UnanswerableError
+from posteriori.core.law_file import Law, Rows
 from posteriori.core.operator import Operator
 from posteriori.core.random import Rng
 from posteriori.core.run import Run
@@ -24,6 +26,8 @@ from posteriori.core.support import Circular, Classes
 Labelled = xr.DataArray | xr.Dataset
 DRAWS = 1000
 """Draws that a summary takes when it needs some and is not told how many."""
+SHOWN_DRAWS = 200
+"""Rows that the file of a law without rows of its own holds, for programs that read draws."""
 
 
 class Posterior(nn.Module, ABC):
@@ -94,6 +98,10 @@ class Posterior(nn.Module, ABC):
 
         Exact where both are Gaussian and linear; from ``draws`` otherwise. Every covariance is kept.
         """
+
+    @abstractmethod
+    def law(self) -> Law:
+        """What this posterior is made of, ready for a file."""
 
     def mean(self) -> Labelled:
         """The mean, labelled.
@@ -178,15 +186,19 @@ class Posterior(nn.Module, ABC):
 
     def save(self, path: str | Path) -> Path:
         """Write to ``path`` (``.nc`` or ``.zarr``) in ArviZ's groups; :func:`posteriori.load` reads it back."""
-        from posteriori.core.archive import save
-
-        return save(self, Path(path))
+        law = self.law()
+        rows = law.rows or Rows(self.sample(SHOWN_DRAWS, Rng(0).child("shown")))
+        return archive.write(archive.Saved(law, rows, self.run, self.observed), Path(path))
 
     def made_by(self, run: Run, observed: Labelled | None) -> Self:
         """A copy that knows how it was made."""
         other = copy(self)
         other.run, other.observed = run, observed
         return other
+
+    def _evidence(self) -> dict[str, Tensor]:
+        found = {"log_evidence": self.log_evidence, "log_evidence_error": self.log_evidence_error}
+        return {name: tensor for name, tensor in found.items() if tensor is not None}
 
     def _label(self, tensor: Tensor, leading: Mapping[str, Any] | None = None) -> Labelled:
         named = {**(leading or {}), **self.problems}

@@ -12,10 +12,10 @@ import xarray as xr
 from torch import Tensor
 
 from posteriori.core.algebra import Scale
-from posteriori.core.archive import load
 from posteriori.core.categorical import Categorical
 from posteriori.core.draws import Draws
 from posteriori.core.errors import UnanswerableError
+from posteriori.core.loading import load
 from posteriori.core.mixture import Mixture
 from posteriori.core.posterior import Posterior
 from posteriori.core.prior import Samples
