@@ -260,6 +260,7 @@ class ConditionedCovariance(Covariance):
         self.factor: Tensor
         self.size = prior.size
         self._whitened: Tensor | None = None
+        self._removed: Tensor | None = None
         self._root: Tensor | None = None
 
     @property
@@ -276,6 +277,8 @@ class ConditionedCovariance(Covariance):
         return self._whitened
 
     def _columns(self, cells: Tensor) -> Tensor:
+        if len(cells) == self.size and bool((cells == torch.arange(self.size, device=cells.device)).all()):
+            return self.whitened
         if self._whitened is not None or 2 * len(cells) > self.size:
             return self.whitened[:, cells]
         if isinstance(self.operator, Selection):
@@ -294,7 +297,9 @@ class ConditionedCovariance(Covariance):
         return self.prior.block(rows, columns) - left.mT @ right
 
     def diagonal(self) -> Tensor:
-        return (self.prior.diagonal() - self.whitened.square().sum(0)).clamp_min(0.0)
+        if self._removed is None or not _alike(self._removed, self.factor):
+            self._removed = self.whitened.square().sum(0)
+        return (self.prior.diagonal() - self._removed).clamp_min(0.0)
 
     def matmul(self, v: Tensor) -> Tensor:
         return self.prior.matmul(v) - (v @ self.whitened.mT) @ self.whitened

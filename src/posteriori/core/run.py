@@ -90,8 +90,9 @@ def versions() -> dict[str, str]:
 def digest(tensor: Tensor) -> str:
     """SHA-256 of a tensor's values, dtype and shape; 16 hexadecimal digits."""
     held = tensor.detach().cpu().contiguous()
-    head = f"{held.dtype}{tuple(held.shape)}".encode()
-    return hashlib.sha256(head + held.reshape(-1).view(torch.uint8).numpy().tobytes()).hexdigest()[:16]
+    found = hashlib.sha256(f"{held.dtype}{tuple(held.shape)}".encode())
+    found.update(held.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()[:16]
 
 
 def describe(thing: Any) -> str:
