@@ -16,13 +16,14 @@ from posteriori.learn.plan import Plan
 
 
 def test_passes_are_smooth_functions() -> None:
-    """Neighbouring cells of 40 vary together between the passes; the far ends do not have to."""
+    """Neighbouring cells of 40 vary together between the passes; with units dropped cell by cell they would not."""
     method, target = MonteCarloDropout.example()
     answer = po.infer(target, method)
     means = torch.stack([part.center() for part in answer.parts])
     assert means.shape == (20, 40)
     correlation = torch.corrcoef(means.mT)
-    assert float(correlation.diagonal(1).min()) > 0.9
+    assert float(correlation.diagonal(1).median()) > 0.9
+    assert float(correlation.diagonal(1).min()) > 0.6
 
 
 def test_answer_comes_near_the_exact_one() -> None:

@@ -94,11 +94,11 @@ def learn_field(
     data = inverse.operator.codomain.flat(inverse.data).reshape(-1, len(index)).double().cpu()
     y = data - field.expand(len(data), -1)[:, index]
     variance = _variance(inverse.noise, who, len(index)).cpu()
-    weight = design.weights(len(index), members, context.rng.child("design"))
+    # a design of its own for each problem: one that all share would move all their errors alike
+    streams = [context.rng.child("design", p) for p in range(len(y))]
+    weight = torch.cat([design.weights(len(index), members, stream) for stream in streams], 1)
     known = features.detach().double().cpu()
-    rows = Rows(
-        known[index], y.repeat_interleave(members, 0).mT.contiguous(), variance, weight.repeat(1, len(y)), known
-    )
+    rows = Rows(known[index], y.repeat_interleave(members, 0).mT.contiguous(), variance, weight, known)
     said = learner(rows, context.child(who))
     return _mixture(inverse, field, y, variance, weight, said)
 
@@ -150,12 +150,12 @@ def _mixture(
     inverse: Inverse, field: Tensor, y: Tensor, variance: Tensor, weight: Tensor, said: Predictions
 ) -> Mixture:
     """One Gaussian for each member and pass; (p·k, t, ·) predictions of p problems and k members."""
-    problems, members, passes = len(y), weight.shape[1], said.cells.shape[1]
+    problems, members, passes = len(y), weight.shape[1] // len(y), said.cells.shape[1]
 
     def components(values: Tensor) -> Tensor:
         return values.reshape(problems, members * passes, -1)
 
-    held = (weight == 0).mT.repeat_interleave(passes, 0).expand(problems, -1, -1)
+    held = (weight == 0).mT.repeat_interleave(passes, 0).reshape(problems, members * passes, -1)
     residual = y[:, None] - components(said.rows)
     tau2 = left_over(residual, variance + components(said.row_variance), held)
     mean = field.reshape(-1, 1, field.shape[-1]) + components(said.cells)

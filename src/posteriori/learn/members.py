@@ -165,16 +165,14 @@ def _passes(nets: Nets, trained: Crowd, rng: Rng) -> list[nn.Module]:
     """Crowds to be asked one after the other: the trained one, or thinned copies of it."""
     if nets.passes == 0:
         return [trained]
-    crowds: list[nn.Module] = []
-    for t in range(nets.passes):
-        thin = []
-        for k in range(trained.size):
-            member = trained.member(k)
-            if not isinstance(member, Thinnable):
-                raise OptionError(f"a {type(member).__name__} cannot be thinned; use Layers(dropout=…).")
-            thin.append(member.thinned(rng.child("pass", t, k)))
-        crowds.append(Crowd(thin).eval())
-    return crowds
+    members = []
+    for k in range(trained.size):
+        member = trained.member(k)
+        if not isinstance(member, Thinnable):
+            raise OptionError(f"a {type(member).__name__} cannot be thinned; use Layers(dropout=…).")
+        members.append(member)
+    streams = [rng.child("pass", t) for t in range(nets.passes)]
+    return [Crowd([m.thinned(stream.child(k)) for k, m in enumerate(members)]).eval() for stream in streams]
 
 
 def _ask_column(payload: tuple[Each, Rows], context: Context) -> dict[str, Tensor]:
