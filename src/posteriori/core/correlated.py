@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from copy import copy
 from math import log, pi
 from typing import Protocol, Self, runtime_checkable
 
@@ -38,20 +39,32 @@ class CorrelatedNoise(Noise):
 
 
 class Multivariate(CorrelatedNoise):
-    """Gaussian errors of a known ``covariance`` (m, m): an evaluation with its covariance file, repeated stations."""
+    """Gaussian errors of a known ``covariance`` (m, m): an evaluation with its covariance file, repeated stations.
+
+    ``scales`` (m,) multiply the variances and leave the correlations; they are one until something learns them.
+    """
 
     def __init__(self, covariance: Tensor) -> None:
         super().__init__()
         if covariance.ndim != 2 or covariance.shape[0] != covariance.shape[1]:
             raise ShapeError(f"a covariance is square; {tuple(covariance.shape)} was given.")
         self.register_buffer("covariance", covariance.double())
+        self.register_buffer("scales", torch.ones(len(covariance), dtype=torch.float64))
         self.covariance: Tensor
+        self.scales: Tensor
 
     def matrix(self) -> Tensor:
-        return self.covariance
+        stretch = self.scales.sqrt()
+        return stretch[:, None] * self.covariance * stretch
 
     def part(self, index: Tensor) -> Multivariate:
-        return Multivariate(self.covariance[index[:, None], index])
+        return Multivariate(self.covariance[index[:, None], index]).with_scales(self.scales[index])
+
+    def with_scales(self, scales: Tensor) -> Self:
+        """The same correlations with other factors (m,) on the variances."""
+        other = copy(self)
+        other._buffers = {**self._buffers, "scales": scales}
+        return other
 
     @staticmethod
     def example() -> Multivariate:

@@ -9,14 +9,18 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from posteriori.core.correlated import HasScales
+from posteriori.core.algebra import Identity
+from posteriori.core.correlated import HasScales, Multivariate
 from posteriori.core.covariance import cholesky
 from posteriori.core.errors import OptionError, UnanswerableError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.run import Context
+from posteriori.core.space import Space
 from posteriori.core.target import Inverse, Target
 from posteriori.inference.exact import Exact, evidence_parts, linear_gaussian, noise_matrix
 from posteriori.inference.marginal_likelihood import MarginalLikelihood
+from posteriori.learn.gp import GaussianProcess
+from posteriori.learn.kernels import Matern
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,17 @@ class Reweighted:
         again = self.again.fit(fitted, context.child("again"))
         assert isinstance(again, Inverse)
         return again
+
+    @staticmethod
+    def example() -> tuple[Reweighted, Inverse]:
+        """Ten values along a line, the fourth of which is wrong."""
+        points = torch.linspace(0, 1, 10, dtype=torch.float64)[:, None]
+        space = Space("f", {"x": 10})
+        values = (3 * points[:, 0]).sin()
+        values[3] += 2.0
+        noise = Multivariate(0.01 * torch.eye(10, dtype=torch.float64))
+        target = Inverse(Identity(space), GaussianProcess(space, points, Matern([0.5], spread=0.1)), values, noise)
+        return Reweighted(MarginalLikelihood(Exact(), steps=8), MarginalLikelihood(Exact(), steps=8)), target
 
 
 @torch.no_grad()

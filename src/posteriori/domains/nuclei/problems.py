@@ -23,6 +23,7 @@ from posteriori.learn.gp import GaussianProcess
 from posteriori.physics.mass_conversions import ame_binding_energy, atomic_mass_excess_from_ame_binding
 from posteriori.physics.mass_formulae import semf5
 
+RANK_TOLERANCE = 1e-10
 FIRST_DIRECT = 2012
 """First evaluation whose quoted errors stand for themselves; earlier ones err along decay chains."""
 FORMULA_SPREAD, TABLE_SPREAD = 1000.0, 500.0
@@ -97,6 +98,13 @@ def _reach(cells: Space, measured: pd.DataFrame, name: str, folder: Path | None)
         found = atomic_mass_excess_from_ame_binding(z, n, fitted)
     else:
         columns, spread = np.column_stack([np.ones(len(z)), semf5(z, n)[:, :4]]), TABLE_SPREAD
-    white = np.linalg.inv(np.linalg.qr(columns[index], mode="r")) * np.sqrt(len(index))
-    scaled = torch.from_numpy(columns @ white * spread)
+    scaled = torch.from_numpy(columns @ _whitener(columns[index]) * spread)
     return _Physics(cells, torch.from_numpy(found), scaled, operator, measured[here])
+
+
+def _whitener(columns: np.ndarray) -> np.ndarray:
+    """What gives ``columns`` (n, k) a root mean square of one each and no correlations; directions they lack go."""
+    _, size, right = np.linalg.svd(columns, full_matrices=False)
+    kept = size > RANK_TOLERANCE * size[0]
+    whitener: np.ndarray = right[kept].T / size[kept] * np.sqrt(len(columns))
+    return whitener

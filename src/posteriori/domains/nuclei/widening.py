@@ -42,7 +42,8 @@ class Widening:
         if self.common == 0:
             return law
         s = law.covariance.diagonal().sqrt()
-        shared = KernelCovariance(Matern([self.length, self.length]), points(law.space))
+        kernel = Matern([self.length, self.length]).requires_grad_(False)
+        shared = KernelCovariance(kernel, points(law.space))
         covariance = SumCovariance(law.covariance, ScaledCovariance(shared, self.common * s))
         wider = Gaussian(law.space, law.location, covariance, problems=law.problems)
         wider.run = law.run
