@@ -169,14 +169,13 @@ def test_finished_tasks_are_kept_but_never_for_another_question(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_workers_give_the_same_arrays() -> None:
-    """40 nets in 3 blocks over one, two and four processes."""
+    """40 nets in 3 blocks over one and two processes."""
     method = replace(SMALL, members=40)
     alone = po.infer(TARGET, method)
-    for n in (2, 4):
-        with workers(n) as executor:
-            other = po.infer(TARGET, method, executor=executor)
-        assert torch.equal(alone.center(), other.center())
-        assert torch.equal(alone.spread(), other.spread())
+    with workers(2) as executor:
+        other = po.infer(TARGET, method, executor=executor)
+    assert torch.equal(alone.center(), other.center())
+    assert torch.equal(alone.spread(), other.spread())
 
 
 def test_nets_that_cannot_be_thinned_are_refused() -> None:

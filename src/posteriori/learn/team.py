@@ -8,8 +8,6 @@ from typing import Protocol
 import torch
 from torch import Tensor, distributed
 
-from posteriori.core.errors import StoreError
-
 
 class Team(Protocol):
     """A process's place among those that train one net."""
@@ -51,11 +49,11 @@ class Ranks:
         """Exchanged with all others.
 
         Raises:
-            StoreError: the process that started this one has died.
+            SystemExit: the process that started this one has died; nobody waits for the result.
         """
         parent = multiprocessing.parent_process()
         if parent is not None and not parent.is_alive():
-            raise StoreError("the process that started this training is gone; start it again to go on from its store.")
+            raise SystemExit(1)
         most = -(-shards // self.size)
         padded = torch.zeros(most, own.shape[1], dtype=own.dtype)
         padded[: len(own)] = own.cpu()
