@@ -143,14 +143,15 @@ class _Ahead:
         drawing, axes = plt.subplots()
         z, n = protons_neutrons(self.candidates)
         share = (self.ranking.gain / self.goal.covariance.diagonal().sum()).numpy()
-        points = axes.scatter(n, z, c=100 * share, s=14, marker="s", cmap="viridis")
+        points = axes.scatter(n, z, c=100 * share, s=90, marker="s", cmap="viridis")
         goal_z, goal_n = protons_neutrons(self.goal.space)
-        axes.scatter(goal_n, goal_z, s=26, marker="s", facecolors="none", edgecolors="C3", label=f"{self.wanted}")
-        for rank, at in enumerate(self.ranking.chosen[:5].tolist(), start=1):
-            name = f"{rank}: {self.candidates.labels('nuclide')[at]}"
-            axes.annotate(name, (n[at], z[at]), xytext=(8, -10), textcoords="offset points", fontsize=8)
+        axes.scatter(goal_n, goal_z, s=120, marker="s", facecolors="none", edgecolors="C3", label=f"{self.wanted}")
+        for rank, at in enumerate(self.ranking.chosen[:9].tolist(), start=1):
+            name = self.candidates.labels("nuclide")[at]
+            axes.text(n[at], z[at], rank, color="white", fontsize=8, ha="center", va="center", weight="bold")
+            axes.plot([], [], " ", label=f"{rank}  {name}")
         middle_n, middle_z = float(goal_n.mean()), float(goal_z.mean())
-        axes.set(xlim=(middle_n - 28, middle_n + 28), ylim=(middle_z - 14, middle_z + 18), xlabel="N", ylabel="Z")
-        axes.legend(loc="upper left")
+        axes.set(xlim=(middle_n - 18, middle_n + 18), ylim=(middle_z - 7, middle_z + 12), xlabel="N", ylabel="Z")
+        axes.legend(loc="upper left", fontsize=8, title="measure in this order")
         drawing.colorbar(points, label="variance of the goal that one mass removes [%]")
         return drawing

@@ -152,10 +152,10 @@ def _picture(judged: pd.DataFrame) -> figure.Figure:
         xlabel="false alarms [%]",
         ylabel=f"wrong values flagged, of {wrong.sum()}",
     )
-    left.legend(loc="lower right")
+    left.legend(loc="center right")
     for kind, colour, label in ((~wrong, "0.6", "right"), (wrong, "C3", "wrong")):
         right.scatter(judged["error"][kind] / 1e3, judged["moved"][kind] / 1e3, s=10, color=colour, label=label)
-    for row in judged[wrong].nlargest(6, "P wrong").itertuples():
+    for row in judged[wrong].nlargest(7, "moved").itertuples():
         right.annotate(
             row.nuclide, (row.error / 1e3, row.moved / 1e3), xytext=(4, 3), textcoords="offset points", fontsize=8
         )
