@@ -152,7 +152,7 @@ def test_thousands_of_candidates_in_a_second() -> None:
     assert min(spent) < 1.0
 
 
-ROWS = 1500
+ROWS = 1000
 
 
 def rows() -> Draws:
@@ -166,13 +166,13 @@ def test_rows_estimate_the_closed_form(goal: Goal) -> None:
     exact = next_observation(law(), candidates, 3 * NOISE, goal, count=2)
     found = next_observation(rows(), candidates, 3 * NOISE, goal, count=2)
     assert bool((found.standard_error > 0).all())
-    assert bool(((found.gain - exact.gain).abs() < 4.5 * found.standard_error + 0.05 * exact.gain).all())
+    assert bool(((found.gain - exact.gain).abs() < 4.5 * found.standard_error + 0.06 * exact.gain).all())
     assert abs(float(found.added[1] - exact.added[1])) < 4.5 * float(found.added_error[1]) + 0.1 * float(exact.added[1])
 
 
 def test_weighted_rows_stand_for_the_law_they_weigh() -> None:
     wide = torch.tensor(1.5, dtype=torch.float64)
-    x = wide * Rng(8).normal((3 * ROWS, 1))
+    x = wide * Rng(8).normal((2 * ROWS, 1))
     weights = -0.5 * x[:, 0].square() * (1 - 1 / wide**2)
     posterior = Draws(Space("m", {"x": 1}), x, weights)
     ranking = next_observation(posterior, Selection.along(posterior.space, "x", [0]), 0.5, TotalVariance())

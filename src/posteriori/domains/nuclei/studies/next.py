@@ -148,7 +148,7 @@ class _Ahead:
         axes.scatter(goal_n, goal_z, s=120, marker="s", facecolors="none", edgecolors="C3", label=f"{self.wanted}")
         for rank, at in enumerate(self.ranking.chosen[:9].tolist(), start=1):
             name = self.candidates.labels("nuclide")[at]
-            axes.text(n[at], z[at], rank, color="white", fontsize=8, ha="center", va="center", weight="bold")
+            axes.text(n[at], z[at], str(rank), color="white", fontsize=8, ha="center", va="center", weight="bold")
             axes.plot([], [], " ", label=f"{rank}  {name}")
         middle_n, middle_z = float(goal_n.mean()), float(goal_z.mean())
         axes.set(xlim=(middle_n - 18, middle_n + 18), ylim=(middle_z - 7, middle_z + 12), xlabel="N", ylabel="Z")

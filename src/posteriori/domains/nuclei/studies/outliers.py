@@ -155,10 +155,9 @@ def _picture(judged: pd.DataFrame) -> figure.Figure:
     left.legend(loc="center right")
     for kind, colour, label in ((~wrong, "0.6", "right"), (wrong, "C3", "wrong")):
         right.scatter(judged["error"][kind] / 1e3, judged["moved"][kind] / 1e3, s=10, color=colour, label=label)
-    for row in judged[wrong].nlargest(7, "moved").itertuples():
-        right.annotate(
-            row.nuclide, (row.error / 1e3, row.moved / 1e3), xytext=(4, 3), textcoords="offset points", fontsize=8
-        )
+    named = judged[wrong].nlargest(7, "moved")
+    for name, x, y in zip(named["nuclide"], named["error"] / 1e3, named["moved"] / 1e3, strict=True):
+        right.annotate(name, (x, y), xytext=(4, 3), textcoords="offset points", fontsize=8)
     right.axline((0, 0), slope=1, color="0.4", lw=0.8)
     right.set(xlabel="expected error, value - truth [MeV]", ylabel="value - later value [MeV]")
     right.legend(loc="upper left")
