@@ -17,6 +17,7 @@ from posteriori.core.covariance import DenseCovariance, ScaledCovariance
 from posteriori.core.infer import Approximate
 from posteriori.core.run import Context
 from posteriori.core.tasks import workers
+from posteriori.inference.conformal import Conformal
 from posteriori.inference.exact import Exact
 from posteriori.inference.problems import regression
 from posteriori.testing import check_method, check_posterior, every
@@ -26,6 +27,7 @@ from posteriori.testing.methods import (
     check_exact,
     check_problems,
     check_refusal,
+    check_repaired,
     check_repeatable,
     check_unchanged,
     check_workers,
@@ -73,6 +75,15 @@ def test_every_method_tells_the_truth_where_it_claims_to(method: Any) -> None:
         check_calibrated(own, target)
         check_coverage(own, target)
     assert truth is not None or has_truth(own, target) or isinstance(own, Approximate) or _learns(target)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS, ids=lambda c: c.__name__)
+def test_every_approximation_covers_once_it_is_repaired(method: Any) -> None:
+    own, target = method.example()
+    if isinstance(own, Approximate):
+        repaired = own if isinstance(own, Conformal) else Conformal(own).fit(target.simulate, problems=96)
+        check_repaired(repaired, target, problems=96)
 
 
 @pytest.fixture(scope="module")
