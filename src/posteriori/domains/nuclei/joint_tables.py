@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -10,8 +12,26 @@ from posteriori.core.covariance import Covariance, cholesky
 from posteriori.core.errors import OptionError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.random import Rng
+from posteriori.core.space import Space
+from posteriori.domains.nuclei.law import Question
 
 ROWS_AT_ONCE = 1024
+REACH = 0.9  # share of a chart that a baseline must reach to speak for all of it
+
+
+def far_reaching(question: Question, cells: Space) -> Question:
+    """The question with those of its baselines alone that reach 90 % of ``cells``.
+
+    A joint law needs every baseline at each of its nuclei, so that one that ends early would cut the whole chart.
+
+    Raises:
+        OptionError: none does.
+    """
+    sizes = {name: question.target(cells, name).space.size for name in question.baselines}
+    kept = tuple(name for name, size in sizes.items() if size >= REACH * cells.size)
+    if not kept:
+        raise OptionError(f"no baseline reaches {REACH:.0%} of {cells.size} nuclei ({sizes}); take dz10.")
+    return replace(question, baselines=kept)
 
 
 @torch.no_grad()

@@ -83,7 +83,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Energies:
-    """The law of true energies, the law of what is measured (with the errors of masses that pairs share), the values."""
+    """The law of true energies, that of measured ones (pairs share errors of masses), the later values [keV]."""
 
     law: Gaussian
     seen: Gaussian

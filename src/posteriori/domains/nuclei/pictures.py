@@ -50,7 +50,7 @@ class Colours:
 
 def chart_picture(cells: Space, values: ArrayLike, colours: Colours, known: Space | None = None) -> Figure:
     """The chart of nuclides, N to the right and Z upwards, a colour for each nucleus; ``known`` nuclei are outlined."""
-    figure, axes = _figure(8.6, 4.7)
+    figure, axes = blank(8.6, 4.7)
     draw_chart(axes, cells, values, colours)
     if known is not None:
         outline(axes, known)
@@ -124,7 +124,7 @@ def calibration_picture(pits: Mapping[str, ArrayLike]) -> Figure:
 
     ``pits``: for each law the probability that it put below each later value.
     """
-    figure, axes = _figure(5.4, 4.6)
+    figure, axes = blank(5.4, 4.6)
     levels = np.linspace(0, 1, 101)
     fewest = min(len(np.asarray(pit)) for pit in pits.values())
     spread = 2 * np.sqrt(levels * (1 - levels) / fewest)
@@ -143,7 +143,7 @@ def calibration_picture(pits: Mapping[str, ArrayLike]) -> Figure:
 
 def distance_picture(steps: ArrayLike, error: ArrayLike, sd: ArrayLike, unit: str = "keV") -> Figure:
     """Error against the number of steps from the nearest known nucleus, beside the spread that the law had stated."""
-    figure, axes = _figure(7.4, 4.2)
+    figure, axes = blank(7.4, 4.2)
     at, off, stated = (np.asarray(values, np.float64) for values in (steps, error, sd))
     jitter = np.random.default_rng(0).uniform(-0.22, 0.22, len(at))
     axes.scatter(at + jitter, np.abs(off), s=9, color="0.6", label="each nucleus", zorder=1)
@@ -175,7 +175,7 @@ class Chain:
 
 def chain_picture(chain: Chain, quantity: str, reference: Floats | None = None) -> Figure:
     """One isotopic chain with its 68 % and 95 % bands; values are shown less ``reference`` where one is given."""
-    figure, axes = _figure(8.0, 4.4)
+    figure, axes = blank(8.0, 4.4)
     base = np.zeros_like(chain.mean) if reference is None else reference
     at = {int(k): value for k, value in zip(chain.N, base, strict=True)}
     for width, alpha, label in ((1.96, 0.18, "95 %"), (0.994, 0.35, "68 %")):
@@ -198,26 +198,32 @@ def chain_picture(chain: Chain, quantity: str, reference: Floats | None = None) 
 
 def reliability_picture(curve: ReliabilityCurve, event: str) -> Figure:
     """Observed frequency against stated probability, with the number of cases of each bin."""
-    figure, axes = _figure(5.4, 4.6)
+    figure, axes = blank(5.4, 4.6)
     stated, observed, error = curve.stated.numpy(), curve.observed.numpy(), curve.standard_error.numpy()
     axes.plot([0, 1], [0, 1], color="0.5", linewidth=0.8, label="perfectly stated")
-    axes.errorbar(stated, observed, error, fmt="o-", color=COLOURS[0], capsize=2, label="found")
+    axes.errorbar(
+        stated, observed, error, fmt="o", color=COLOURS[0], capsize=2, label="found (bars: one standard error)"
+    )
     for x, y, cases in zip(stated, observed, curve.cases.tolist(), strict=True):
-        left = x > 0.5
-        shift = (-8, 8) if left else (8, -12)
+        inwards = -8 if x > 0.5 else 8
         axes.annotate(
-            f"{cases:g}", (x, y), shift, textcoords="offset points", fontsize=8, ha="right" if left else "left"
+            f"{cases:g}",
+            (x, y),
+            (inwards, 0),
+            textcoords="offset points",
+            va="center",
+            ha="right" if x > 0.5 else "left",
         )
     axes.set(
-        xlabel=f"stated probability that {event}", ylabel="observed frequency", xlim=(-0.04, 1.04), ylim=(-0.04, 1.08)
+        xlabel=f"stated probability that {event}", ylabel="observed frequency", xlim=(-0.05, 1.05), ylim=(-0.1, 1.1)
     )
-    axes.legend(loc="upper left")
+    figure.legend(loc="outside upper center", ncols=2, fontsize=9)
     return figure
 
 
 def levels_picture(shares: Mapping[str, Mapping[str, tuple[float, float]]], level: float) -> Figure:
     """Coverage of several quantities under several laws, each (value, standard error), beside its ``level``."""
-    figure, axes = _figure(7.4, 3.9)
+    figure, axes = blank(7.4, 3.9)
     names = list(next(iter(shares.values())))
     for i, (law, found) in enumerate(shares.items()):
         x = np.arange(len(names)) + 0.16 * (i - (len(shares) - 1) / 2)
@@ -225,7 +231,7 @@ def levels_picture(shares: Mapping[str, Mapping[str, tuple[float, float]]], leve
         axes.errorbar(x, 100 * value, 100 * error, fmt="os^D"[i % 4], color=COLOURS[i], capsize=2, label=law)
     axes.axhline(100 * level, color="0.4", linewidth=0.9)
     axes.set(xticks=range(len(names)), xticklabels=names, ylabel=f"coverage of the {100 * level:.0f} % interval [%]")
-    axes.legend(loc="best", fontsize=9)
+    figure.legend(loc="outside upper center", ncols=len(shares), fontsize=9)
     return figure
 
 
@@ -235,7 +241,8 @@ def _beyond(values: Floats, low: float, high: float) -> str:
     return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[below, above]
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def blank(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty picture [inches], its parts laid out so that nothing overlaps."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
