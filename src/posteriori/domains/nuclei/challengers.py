@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,20 +19,20 @@ from posteriori.core.run import Context
 from posteriori.core.space import Space
 from posteriori.core.target import Inverse, Target
 from posteriori.domains.nuclei import data, models
+from posteriori.domains.nuclei.bayesian_net import BayesianNet
 from posteriori.domains.nuclei.chart import points
 from posteriori.domains.nuclei.error_growth import ErrorGrowth, HeldOut, remoteness
 from posteriori.domains.nuclei.features import features
 from posteriori.domains.nuclei.frontier import frontier_folds
 from posteriori.domains.nuclei.law import Question, names_of
 from posteriori.learn.classical import BoostedTrees, OddEvenRidge
+from posteriori.learn.graph import GraphNetwork
+from posteriori.learn.hidden import HiddenValues
+from posteriori.learn.masked_convolution import MaskedConvolution
 from posteriori.learn.members import Each, Learner, Nets, Rows
 from posteriori.learn.network import Layers
 from posteriori.learn.plan import Cosine, Plan
 
-CHAIN_ENDS = 4
-"""Folds of held-out chain ends."""
-INTERIOR = 2
-"""Folds of nuclei held out at random."""
 INTERIOR_SHARE = 0.1
 MODEL_ERROR = 100.0
 """Standard deviation [keV] added to every measured value's own, so that no learner follows a few precise ones alone."""
@@ -46,7 +45,7 @@ class Guess:
     Attributes:
         cells: the chart.
         mean: predicted masses [keV], (cells,).
-        own: variance between its members [keV²], (cells,).
+        own: variance within and between its members [keV²], (cells,).
         known, masses, variance: positions, values and error variances of the measured cells, (m,).
         held: of each fold, the rows held out.
         said: what it said of them [keV] without having seen them, and its own variance.
@@ -91,6 +90,8 @@ class Challenger:
         members: nets of each fold; one for learners that draw nothing.
         later: names of nuclei to hold out together, such as those measured since an earlier evaluation.
         describe: features of the cells of a chart.
+        chain_ends: folds of held-out chain ends.
+        interior: folds of nuclei held out at random.
     """
 
     learner: Learner
@@ -98,8 +99,8 @@ class Challenger:
     members: int = 1
     later: tuple[tuple[str, ...], ...] = ()
     describe: Callable[[Space], Tensor] = features
-
-    references: ClassVar[tuple[str, ...]] = ()
+    chain_ends: int = 4
+    interior: int = 2
 
     def __call__(self, target: Target, context: Context) -> Gaussian:
         """The masses of all cells, jointly."""
@@ -125,29 +126,26 @@ class Challenger:
         found = self.learner(rows, context.child("learner"))
         said = []
         for k, fold in enumerate(folds):
-            values = found.rows[k * self.members : (k + 1) * self.members][..., fold].flatten(0, 1)
-            said.append((mean[operator.index[fold]] + values.mean(0), values.var(0, correction=0)))
-        last = found.cells[-self.members :].flatten(0, 1)
-        return Guess(
-            inverse.space,
-            mean + last.mean(0),
-            last.var(0, correction=0),
-            operator.index,
-            masses,
-            variance,
-            folds,
-            said,
-        )
+            nets = slice(k * self.members, (k + 1) * self.members)
+            value, own = _pooled(found.rows[nets][..., fold], found.row_variance[nets][..., fold])
+            said.append((mean[operator.index[fold]] + value, own))
+        value, own = _pooled(found.cells[-self.members :], found.cell_variance[-self.members :])
+        return Guess(inverse.space, mean + value, own, operator.index, masses, variance, folds, said)
 
     def _folds(self, known: Space, context: Context) -> list[Tensor]:
         """Rows that each fold holds out."""
         names = known.labels("nuclide")
-        chosen = [np.isin(names, fold) for fold in frontier_folds(known, context.rng)[:CHAIN_ENDS]]
+        chosen = [np.isin(names, fold) for fold in frontier_folds(known, context.rng)[: self.chain_ends]]
         chosen += [np.isin(names, fold) for fold in self.later]
         count = max(1, round(INTERIOR_SHARE * len(names)))
         order = context.rng.child("interior").permutation(len(names)).numpy()
-        chosen += [np.isin(np.arange(len(names)), order[k * count : (k + 1) * count]) for k in range(INTERIOR)]
+        chosen += [np.isin(np.arange(len(names)), order[k * count : (k + 1) * count]) for k in range(self.interior)]
         return [torch.from_numpy(fold.nonzero()[0]) for fold in chosen if fold.any() and not fold.all()]
+
+
+def _pooled(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the equal mixture of members and passes (k, t, n), both (n,)."""
+    return mean.mean((0, 1)), variance.mean((0, 1)) + mean.flatten(0, 1).var(0, correction=0)
 
 
 def _read(target: Target) -> tuple[Inverse, Tensor, Tensor]:
@@ -171,7 +169,9 @@ def _read(target: Target) -> tuple[Inverse, Tensor, Tensor]:
     return inverse, prior.location.detach().double(), variance.double()
 
 
-TRAINING = Plan(epochs=120, batch=128, rate=4e-3, schedule=Cosine(0.05), weight_decay=1e-2)
+TRAINING = Plan(epochs=120, batch=64, rate=6e-3, schedule=Cosine(0.05), weight_decay=1e-2)
+
+LATTICE_TRAINING = Plan(epochs=14, batch=1, rate=6e-3, schedule=Cosine(0.1), weight_decay=0.1, clip=5.0)
 
 CHALLENGERS: Mapping[str, Challenger] = {
     "lightgbm": Challenger(
@@ -183,7 +183,21 @@ CHALLENGERS: Mapping[str, Challenger] = {
     "mlp": Challenger(
         Nets(Layers(48, 2), TRAINING),
         "Smooth in the scaled features, shell distances and parities included; goes on as straight lines beyond them.",
-        members=3,
+        members=2,
+    ),
+    "cnn": Challenger(
+        HiddenValues(MaskedConvolution(24), LATTICE_TRAINING),
+        "One local rule for the whole chart, which tells hidden residuals from the visible ones around them.",
+    ),
+    "gnn": Challenger(
+        HiddenValues(GraphNetwork(24), LATTICE_TRAINING),
+        "Neighbours on the chart are alike whichever way they lie, the unmeasured ones too.",
+    ),
+    "bnn": Challenger(
+        BayesianNet(8),
+        "A few smooth steps in the scaled features; what the weights leave free widens the prediction.",
+        chain_ends=2,
+        interior=1,
     ),
 }
 

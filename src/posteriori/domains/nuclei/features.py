@@ -89,7 +89,7 @@ def feature_table(cells: Space) -> Mapping[str, Numbers]:
         "excess": excess,
         "odd_N": (n % 2).astype(np.float64),
         "odd_Z": (z % 2).astype(np.float64),
-        "pairing": 1.0 - n % 2 - z % 2,
+        "pairing": (1.0 - n % 2 - z % 2).astype(np.float64),
     }
     protons, neutrons = Shell.of(z, PROTON_CLOSURES), Shell.of(n, NEUTRON_CLOSURES)
     for letter, shell in (("p", protons), ("n", neutrons)):
