@@ -91,7 +91,7 @@ def digest(tensor: Tensor) -> str:
     """SHA-256 of a tensor's values, dtype and shape; 16 hexadecimal digits."""
     held = tensor.detach().cpu().contiguous()
     found = hashlib.sha256(f"{held.dtype}{tuple(held.shape)}".encode())
-    found.update(memoryview(held.reshape(-1).view(torch.uint8).numpy()))
+    found.update(held.reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()[:16]
 
 
