@@ -36,6 +36,9 @@ def test_on_a_full_lattice_it_is_the_convolution_of_torch() -> None:
     image = torch.stack([values[0, 0], torch.ones(side * side)]).reshape(1, 2, side, side)
     by_torch = torch.nn.functional.silu(torch.nn.functional.conv2d(image, kernel, padding=reach))
     expected = torch.einsum("cij,c->ij", by_torch[0], net.leave.detach()[0, :, 0])
+    near = torch.exp(torch.tensor([[-(a * a + b * b) / 4.5 for b in (-1, 0, 1)] for a in (-1, 0, 1)]))
+    total, count = torch.nn.functional.conv2d(image.transpose(0, 1), near[None, None], padding=reach)[:, 0]
+    expected = expected + total / (count + 0.3)
     torch.testing.assert_close(said[0, 0].reshape(side, side), expected, atol=1e-5, rtol=1e-5)
 
 
@@ -68,11 +71,11 @@ def test_it_learns_to_fill_a_smooth_field_and_never_sees_what_is_held_out() -> N
     weight = torch.ones(len(x), 2, dtype=torch.float64)
     held = Rng(3).permutation(len(x))[:25]
     weight[held, 0] = 0
-    learner = HiddenValues(MaskedConvolution(8, 2, (1,)), Plan(epochs=20, batch=1, rate=1e-2))
+    learner = HiddenValues(MaskedConvolution(8, 2, (1,)), Plan(epochs=8, batch=1, rate=1e-2))
     rows = Rows(x, y[:, None].expand(-1, 2).contiguous(), torch.full_like(y, 1e-2), weight, x)
     said = learner(rows, Context(Rng(0)))
     error = (said.rows[0, 0, held] - y[held]).square().mean().sqrt()
-    assert float(error) < 0.5 * float(y.std())
+    assert float(error) < 0.35 * float(y.std())
     spoilt = rows.y.clone()
     spoilt[held, 0] += 100.0
     again = learner(Rows(x, spoilt, rows.variance, weight, x), Context(Rng(0)))

@@ -21,7 +21,8 @@ class GraphNetwork:
 
     Each layer: h ← h + silu(mean over adjacent · W + mean over paired · W′ + h₀ · W″). All nodes carry messages, those
     that are only asked for too, and the prediction f pays ``smoothness`` · f̄ᵀ L f over all of them, with L = 1 - D⁻¹A
-    the Laplacian of the paired relation: semi-supervised learning on the unmeasured.
+    the Laplacian of the paired relation: semi-supervised learning on the unmeasured. What the net gives is added to
+    the visible values as they spread along both relations (label propagation with learnt weights).
 
     Inductive bias: neighbours are alike, whichever direction they lie in; values travel ``layers`` edges.
 
@@ -62,6 +63,8 @@ class GraphNet(LatticeNet):
         self.weight = nn.ParameterList([stacked(*shape) for _ in range(layers)])
         self.bias = nn.ParameterList([torch.zeros(nets, 1, width) for _ in range(layers)])
         self.leave = nn.Parameter(0.1 * stacked(nets, width, 1))
+        # weights of the values of adjacent and of paired nodes, and of zero
+        self.log_weight = nn.Parameter(torch.tensor([1.0, 1.0, 0.3]).log().expand(nets, -1).clone())
 
     def forward(self, values: Tensor, visible: Tensor, features: Tensor) -> Tensor:
         """(b, k, m)."""
@@ -71,7 +74,19 @@ class GraphNet(LatticeNet):
         for weight, bias in zip(self.weight, self.bias, strict=True):
             told = torch.cat([self.adjacent(h), self.paired(h), first], -1)
             h = h + torch.nn.functional.silu(told @ weight + bias)
-        return (h @ self.leave)[..., 0]
+        return (h @ self.leave)[..., 0] + self._spread(seen)
+
+    def _spread(self, seen: Tensor) -> Tensor:
+        """Values and visibilities (b, k, m, 2) handed on once for each layer; what reaches each node, (b, k, m)."""
+        adjacent, paired, rest = self.log_weight.exp()[..., None].unbind(1)
+        visible, state = seen[..., 1:], seen
+        reached = torch.zeros_like(seen[..., 0])
+        for _ in self.weight:
+            told = adjacent[..., None] * self.adjacent(state) + paired[..., None] * self.paired(state)
+            total, count = told.unbind(-1)
+            reached, trust = total / (count + rest), count / (count + rest)
+            state = seen + (1 - visible) * torch.stack([reached * trust, trust], -1)
+        return reached
 
     def roughness(self, said: Tensor) -> Tensor:
         """smoothness · mean of f · (f - mean over paired f), (b, k)."""

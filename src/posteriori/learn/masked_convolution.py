@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import log, sqrt
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,16 @@ from torch import Tensor, nn
 from posteriori.learn.hidden import LatticeNet, gathered, neighbours
 
 
+WINDOW, REST = 1.5, 0.3
+"""First reach [steps] of the weights in the window, and first w₀."""
+
+
 @dataclass(frozen=True)
 class MaskedConvolution:
     """The shape of a net of convolutions over the cells that exist.
 
-    Visible values enter through a square window; ``dilations`` are the steps of the 3 x 3 convolutions after it.
+    Visible values enter through a square window; ``dilations`` are the steps of the 3 x 3 convolutions after it. What
+    the net gives is added to Σ w v / (Σ w + w₀), the mean of the visible values in the window with learnt weights.
 
     Inductive bias: the same local rule everywhere, one for each direction on the lattice; what lies beyond all windows
     follows from the features alone.
@@ -49,7 +54,8 @@ class MaskedNet(LatticeNet):
     def __init__(self, at: Tensor, features: int, nets: int, width: int, reach: int, dilations: Sequence[int]) -> None:
         super().__init__()
         span = range(-reach, reach + 1)
-        self.register_buffer("window", neighbours(at, [(a, b) for a in span for b in span]), persistent=False)
+        steps = [(a, b) for a in span for b in span]
+        self.register_buffer("window", neighbours(at, steps), persistent=False)
         self.window: Tensor
         square = [(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1)]
         for layer, d in enumerate(dilations):
@@ -64,16 +70,21 @@ class MaskedNet(LatticeNet):
         self.weight = nn.ParameterList([stacked(nets, len(square) * width, width) for _ in dilations])
         self.bias = nn.ParameterList([torch.zeros(nets, 1, width) for _ in dilations])
         self.leave = nn.Parameter(0.1 * stacked(nets, width, 1))
+        distance = torch.tensor([-float(a * a + b * b) / (2 * WINDOW**2) for a, b in steps])
+        self.log_weight = nn.Parameter(distance.expand(nets, -1).clone())
+        self.log_rest = nn.Parameter(torch.full((nets, 1), log(REST)))
 
     def forward(self, values: Tensor, visible: Tensor, features: Tensor) -> Tensor:
         """(b, k, m)."""
-        seen = gathered(torch.stack([values, visible], -1), self.window).flatten(-2)
-        h = torch.nn.functional.silu(features @ self.enter + seen @ self.look + self.start)
+        seen = gathered(torch.stack([values, visible], -1), self.window)
+        h = torch.nn.functional.silu(features @ self.enter + seen.flatten(-2) @ self.look + self.start)
         for layer in range(self.layers):
             near = gathered(h, self.get_buffer(f"index{layer}")).flatten(-2)
             moved = (near @ self.weight[layer]) / self.get_buffer(f"share{layer}") + self.bias[layer]
             h = h + torch.nn.functional.silu(moved)
-        return (h @ self.leave)[..., 0]
+        weight, rest = self.log_weight.exp()[:, None, :, None], self.log_rest.exp()
+        total, count = (weight * seen).sum(-2).unbind(-1)
+        return (h @ self.leave)[..., 0] + total / (count + rest)
 
     def roughness(self, said: Tensor) -> Tensor:
         """Nothing is paid."""
