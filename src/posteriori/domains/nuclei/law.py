@@ -43,26 +43,39 @@ class Question:
     """Which masses were known, and which known physics explains them.
 
     Args:
-        train: evaluation year that everything is learnt from.
+        train: latest evaluation that anything here has seen.
         baselines: names of mass models.
         folder: where their tables are looked for; None for the usual places.
-        measured: the known masses, as ``data.measured``; those of the evaluation without.
+        measured: the known masses, as ``data.measured``; those of ``year`` without.
+        evaluated: the evaluation that the known masses come from; ``train`` without.
+
+    Raises:
+        LeakError: a baseline saw a later evaluation than ``train``.
     """
 
     train: int
     baselines: tuple[str, ...]
     folder: Path | None = None
     measured: pd.DataFrame | None = None
+    evaluated: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.baselines:
+            models.refuse_leak(name, self.train)
+
+    @property
+    def year(self) -> int:
+        """The evaluation that the known masses come from."""
+        return self.train if self.evaluated is None else self.evaluated
 
     @property
     def masses(self) -> pd.DataFrame:
         """The known masses."""
-        return data.measured(self.train) if self.measured is None else self.measured
+        return data.measured(self.year) if self.measured is None else self.measured
 
     def target(self, cells: Space, baseline: str) -> Inverse:
         """The question that one baseline asks."""
-        return problems.masses(cells, self.masses, baseline, self.train, self.folder)
-
+        return problems.masses(cells, self.masses, baseline, self.year, self.folder)
 
     def known_physics(self, cells: Space, baseline: str) -> Tensor:
         """What one baseline says by itself [keV], on the cells that it reaches."""
@@ -122,8 +135,8 @@ def fit(question: Question, context: Context, calibrate: bool = True) -> Fitted:
     """Fit every baseline's law to the known masses, then calibrate their mixture on known masses alone.
 
     Several baselines: their own covariances are scaled by what held-out chain ends say (:func:`within_scale`). Then the
-    law that the same numbers give to the evaluation before is held against what was measured since; if it is too narrow
-    (χ² test at 1 %), the widening that would have made it right is kept.
+    law that the same numbers give to the evaluation before is held against what was measured since; if it proves too
+    narrow, the widening that would have made it right is kept.
     """
     fitted = fit_all({"now": question}, context)["now"]
     if not calibrate:
@@ -138,7 +151,7 @@ def fit(question: Question, context: Context, calibrate: bool = True) -> Fitted:
 
 
 def _widening(past: Fitted, question: Question, context: Context) -> Widening:
-    later = question.masses.merge(data.new_since(past.question.train, question.train))
+    later = question.masses.merge(data.new_since(past.question.year, question.train))
     law = past.law(cells_of(past.question.masses, later), context)
     names = names_of(later)
     at = np.isin(names, law.space.labels("nuclide"))
@@ -159,10 +172,13 @@ def fit_all(questions: Mapping[str, Question], context: Context) -> dict[str, Fi
 
 
 def earlier(question: Question) -> Question | None:
-    """The same question at the evaluation before, for the baselines that existed then; None where there is none."""
+    """The same question at the evaluation before; None where there is none.
+
+    A table that was fitted to the training evaluation takes part, though it flatters itself there: it has seen nothing
+    later, and without it the widening would belong to another mixture.
+    """
     before = [year for year in data.YEARS if year < question.train]
-    kept = tuple(b for b in question.baselines if before and models.baseline(b).saw <= before[-1])
-    return Question(before[-1], kept, question.folder) if kept else None
+    return replace(question, measured=None, evaluated=before[-1]) if before else None
 
 
 def choose(name: str, train: int, folder: Path | None = None) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ FORMULA_SPREAD, TABLE_SPREAD = 1000.0, 500.0
 """Prior root mean square [keV] over the known nuclei of each linear column: a formula's own, a table's correction."""
 
 
-def masses(cells: Space, measured: pd.DataFrame, baseline: str, train: int, folder: Path | None = None) -> Inverse:
+def masses(cells: Space, measured: pd.DataFrame, baseline: str, year: int, folder: Path | None = None) -> Inverse:
     """Atomic mass excesses [keV] of all ``cells``, given the ``measured`` ones.
 
     The mean is the baseline (a formula fitted to the measured values by least squares), its linear columns (a
@@ -41,28 +41,26 @@ def masses(cells: Space, measured: pd.DataFrame, baseline: str, train: int, fold
         cells: a chart; cells that the baseline does not reach are left out.
         measured: columns Z, N, mass_excess [keV], sigma [keV].
         baseline: name of the known physics.
-        train: latest evaluation that the baseline may have been fitted to.
+        year: evaluation that the values come from.
         folder: where tables are looked for.
 
     Raises:
-        LeakError: the baseline saw a later evaluation.
         OptionError: no measured nucleus is a cell that the baseline reaches.
     """
-    models.refuse_leak(baseline, train)
     physics = _reach(cells, measured, baseline, folder)
     values = torch.tensor(physics.measured["mass_excess"].to_numpy(np.float64))
     sigma = torch.tensor(physics.measured["sigma"].to_numpy(np.float64))
     prior = GaussianProcess(physics.cells, points(physics.cells), ResidualKernel(), physics.mean, physics.columns)
-    return Inverse(physics.operator, prior, values, errors(physics.operator.codomain, sigma, train))
+    return Inverse(physics.operator, prior, values, errors(physics.operator.codomain, sigma, year))
 
 
-def errors(measured: Space, sigma: Tensor, train: int) -> Normal | EvaluationErrors:
+def errors(measured: Space, sigma: Tensor, year: int) -> Normal | EvaluationErrors:
     """The law of the errors of evaluated masses with the quoted ``sigma`` [keV].
 
     Until 2003 most exotic masses hung on decay chains, whose errors are shared and heavy-tailed; since then direct
     measurements, in traps and rings, have given values whose quoted errors can be taken as they are.
     """
-    if train < FIRST_DIRECT:
+    if year < FIRST_DIRECT:
         return EvaluationErrors(points(measured), sigma)
     return Normal(sigma.clamp_min(SMALLEST_SIGMA))
 

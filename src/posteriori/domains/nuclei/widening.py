@@ -7,7 +7,7 @@ from math import exp, log
 
 import torch
 from scipy.optimize import brentq, minimize_scalar
-from scipy.stats import chi2
+from scipy.stats import binom, norm
 from torch import Tensor
 
 from posteriori.core.covariance import ScaledCovariance, SumCovariance, cholesky
@@ -16,6 +16,8 @@ from posteriori.domains.nuclei.chart import points
 from posteriori.learn.gp import KernelCovariance
 from posteriori.learn.kernels import Matern, matern52
 
+LEVEL = 0.9
+"""Of the intervals that are tested."""
 FALSE_ALARM = 0.01
 """Chance that a law which is right gets widened."""
 LENGTHS = (4.0, 60.0)
@@ -53,12 +55,15 @@ class Widening:
     def learnt(law: Gaussian, masses: Tensor, sigma: Tensor) -> Widening:
         """None where ``masses`` (n,) [keV] with errors ``sigma`` do not speak against ``law``; else what they ask for.
 
-        The law stands unless its joint Mahalanobis² lies beyond the 99 % point of χ²_n. For each length, ``common`` is
-        where the mean z² is one; the length is the one under which the masses are most likely, jointly.
+        Whitened by the law, the errors are independent standard normals if it is right; it stands unless fewer of them
+        lie in the central 90 % than a binomial law allows (at 1 %), a test that a few wild values do not decide. For
+        each length, ``common`` is where the mean z² is one; the length is the one under which the masses are most
+        likely, jointly.
         """
         covariance, distance = law.dense().matrix, torch.cdist(points(law.space), points(law.space))
         error, own = masses - law.location, torch.diag(sigma.square())
-        if float(_white(covariance + own, error)[0].square().sum()) < chi2.ppf(1 - FALSE_ALARM, len(error)):
+        inside = int((_white(covariance + own, error)[0].abs() < norm.ppf(0.5 + LEVEL / 2)).sum())
+        if binom.cdf(inside, len(error), LEVEL) > FALSE_ALARM:
             return Widening()
         variance = covariance.diagonal()
         if float((error.square() / (variance + sigma.square())).mean()) <= 1:

@@ -180,7 +180,9 @@ def _draw_chain(prediction: Posterior, Z: int, before: pd.DataFrame, later: pd.D
         return tuple(own[column].to_numpy(np.float64) for column in ("N", "mass_excess", "sigma"))  # type: ignore[return-value]
 
     chain = pictures.Chain(Z, n, mean, sd, values(before), values(later))
-    return pictures.chain_picture(chain, "mass excess less a parabola", np.polyval(np.polyfit(n, mean, 2), n).astype(np.float64))
+    return pictures.chain_picture(
+        chain, "mass excess less a parabola", np.polyval(np.polyfit(n, mean, 2), n).astype(np.float64)
+    )
 
 
 def _charts(fitted: law.Fitted, question: law.Question, context: Context) -> dict[str, Callable[[], Figure]]:
