@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from asked import Asked
 
 import posteriori.inference
+from asked import Asked
 from posteriori import infer
 from posteriori.audit.repeats import credible
 from posteriori.audit.sbc import sbc

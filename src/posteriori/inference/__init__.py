@@ -1,0 +1,1 @@
+"""Every way from a target to a posterior, one method a file."""
