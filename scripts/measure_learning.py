@@ -240,23 +240,25 @@ def verdict(without: np.ndarray, technique: np.ndarray, saves: bool) -> str:
 
 
 def costs() -> None:
-    """Seconds and bytes, which errors do not show."""
+    """CPU seconds and bytes, which errors do not show."""
     asked, net = question(0), trained(0)
     for precision in Precision:
-        began = time.perf_counter()
+        began = time.process_time()
         train(0, replace(PLAN, epochs=20, precision=precision))
-        print(f"* 20 epochs with {precision.value} products on the CPU: {time.perf_counter() - began:.2f} s")
+        print(f"* 20 epochs with {precision.value} products: {time.process_time() - began:.2f} CPU s")
     found = quantised(net, LOSS, asked.test)
     plan = replace(PLAN, epochs=1)
     thin = pruned(net, 0.9, LOSS, asked.learn, plan, Context(), asked.test)
     for name, cost in (("whole", found.before), ("8 bits", found.after), ("90 % pruned", thin.after)):
         print(f"* {name}: {cost.bytes / 1024:.1f} KiB, {1e6 * cost.seconds:.0f} µs for {len(asked.test[0])} nuclei")
-    began = time.perf_counter()
+    began = time.process_time()
     ensemble(0)
-    together = time.perf_counter() - began
-    began = time.perf_counter()
+    together = time.process_time() - began
+    began = time.process_time()
     train(0)
-    print(f"* ten nets side by side: {together:.1f} s; ten times one net: {10 * (time.perf_counter() - began):.1f} s")
+    print(
+        f"* ten nets side by side: {together:.1f} CPU s; ten times one net: {10 * (time.process_time() - began):.1f} CPU s"
+    )
 
 
 def main(wanted: list[str]) -> None:
