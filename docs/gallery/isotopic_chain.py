@@ -26,7 +26,7 @@ later = data.evaluation(2020).merge(data.new_since(2016, 2020))
 cells = cells_of(before, later)
 
 # The whole chart in one question: 2400 data, one Cholesky factor.
-posterior = po.infer(problems.masses(cells, before, "dz10", train=2016), Exact())
+posterior = po.infer(problems.masses(cells, before, "dz10", 2016), Exact())
 new = posterior.map(Selection.along(cells, "nuclide", names_of(later)))
 error = new.mean().values - later["mass_excess"].to_numpy()
 z = error / np.hypot(new.std().values, later["sigma"].to_numpy())

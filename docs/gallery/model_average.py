@@ -1,6 +1,6 @@
 """Three models of one curve, weighted by their evidence and mixed.
 
-A straight line, a smooth field and a rough one explain the same twelve data. The evidence of each gives its probability;
+A straight line, a smooth field and a rough one explain the same twelve data. The evidence gives each its probability;
 the mixture keeps what the models disagree on, which any single one of them would hide.
 """
 

@@ -25,7 +25,7 @@ known = data.measured(2016)
 last = int(known.loc[known["Z"] == 50, "N"].max())
 beyond = [(50, n) for n in range(last + 1, last + 13)]
 cells = chart([*known["Z"], *(z for z, _ in beyond)], [*known["N"], *(n for _, n in beyond)])
-masses = po.infer(problems.masses(cells, known, "dz10", train=2016), Exact())
+masses = po.infer(problems.masses(cells, known, "dz10", 2016), Exact())
 
 # The same masses with the same errors, as if these were independent.
 alone = po.Gaussian(masses.space, masses.location, DiagonalCovariance(masses.covariance.diagonal()))
