@@ -256,9 +256,8 @@ def costs() -> None:
     together = time.process_time() - began
     began = time.process_time()
     train(0)
-    print(
-        f"* ten nets side by side: {together:.1f} CPU s; ten times one net: {10 * (time.process_time() - began):.1f} CPU s"
-    )
+    alone = 10 * (time.process_time() - began)
+    print(f"* ten nets side by side: {together:.1f} CPU s; ten times one net: {alone:.1f} CPU s")
 
 
 def main(wanted: list[str]) -> None:
