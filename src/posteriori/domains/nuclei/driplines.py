@@ -32,7 +32,8 @@ def closed(cells: Space, beyond: int = 4) -> Space:
         for isotone in range(int(n[z == element].min()), int(n[z == element].max()) + beyond + 1)
     }
     whole = nuclei | {left for nucleus in nuclei for left in _endangered(*nucleus) if min(left) >= SMALLEST}
-    return chart(*np.array(sorted(whole)).T, name=cells.name, unit=cells.unit)
+    protons, neutrons = np.array(sorted(whole)).T
+    return chart(protons, neutrons, cells.name, cells.unit)
 
 
 def judged(cells: Space) -> Tensor:

@@ -1,12 +1,10 @@
 """Joint mass tables as files: CSV, netCDF, and the mass files that TALYS reads.
 
-TALYS takes a folder of its own masses by the keyword ``massdir`` (with ``massmodel 2`` and, so that it does not put
-evaluated masses in their place, ``expmass n``). The folder holds a file ``<element>.mass`` for each element, one line a
-nucleus in order of A: Z four wide, A four wide, then the atomic mass [u] and the mass
-excess [MeV] (twelve wide, six decimals), then deformations β2 and β4 (eight wide, four decimals), twenty columns that it skips, the
-spin of the ground state (four wide, one decimal) and its parity (two wide). The law of masses says nothing of shapes and spins: deformations
-are zero, which TALYS takes for "not given", and spins the smallest possible ones. Elements 119 and 120 are called B9
-and C0 there.
+TALYS takes a folder of masses by the keyword ``massdir``, with ``massmodel 2`` and, so that it does not put evaluated
+masses in their place, ``expmass n``. The folder holds a file ``<element>.mass`` for each element (B9 and C0 are 119 and
+120), one line a nucleus in order of A, read as ``4x, i4, 2f12.6, 2f8.4, 20x, f4.1, i2``: A, atomic mass [u], mass
+excess [MeV], deformations β2 and β4, spin and parity of the ground state; Z stands in the first four columns. The law
+of masses says nothing of shapes and spins: deformations are zero, which TALYS takes for "not given", spins are minimal.
 
 References: Koning, Hilaire & Goriely (2023), TALYS: modeling of nuclear reactions, Eur. Phys. J. A 59, 131; the routine
 ``masses`` of TALYS 2.0.

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe & Ito: safe for the colour-blind
-MISSING = "#f4f4f4"
 Floats = NDArray[np.float64]
 
 
@@ -30,12 +29,14 @@ class Colours:
         label: of the colour bar, unit included.
         low, high: ends of the scale; None for the 2 % and 98 % points of the values.
         centred: a diverging scale with its middle at zero.
+        log: a logarithmic scale.
     """
 
     label: str
     low: float | None = None
     high: float | None = None
     centred: bool = False
+    log: bool = False
 
     def ends(self, values: Floats) -> tuple[float, float]:
         """Lower and upper end for these values."""
@@ -60,14 +61,15 @@ def chart_picture(cells: Space, values: ArrayLike, colours: Colours, known: Spac
 
 def draw_chart(axes: Axes, cells: Space, values: ArrayLike, colours: Colours) -> None:
     """The coloured chart with its colour bar and the magic numbers."""
+    from matplotlib.colors import LogNorm, Normalize
+
     z, n = protons_neutrons(cells)
     shown = np.asarray(values, np.float64)
     low, high = colours.ends(shown)
     image = axes.imshow(
         grid(z, n, shown),
         cmap="RdBu_r" if colours.centred else "viridis",
-        vmin=low,
-        vmax=high,
+        norm=LogNorm(low, high) if colours.log else Normalize(low, high),
         origin="lower",
         aspect="auto",
         interpolation="nearest",
@@ -173,8 +175,12 @@ class Chain:
     later: tuple[Floats, Floats, Floats]
 
 
-def chain_picture(chain: Chain, quantity: str, reference: Floats | None = None) -> Figure:
+def chain_picture(
+    chain: Chain, quantity: str, reference: Floats | None = None, earlier: str = "known before"
+) -> Figure:
     """One isotopic chain with its 68 % and 95 % bands; values are shown less ``reference`` where one is given."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = blank(8.0, 4.4)
     base = np.zeros_like(chain.mean) if reference is None else reference
     at = {int(k): value for k, value in zip(chain.N, base, strict=True)}
@@ -183,7 +189,7 @@ def chain_picture(chain: Chain, quantity: str, reference: Floats | None = None) 
         axes.fill_between(chain.N, low / 1e3, high / 1e3, color=COLOURS[0], alpha=alpha, linewidth=0, label=label)
     axes.plot(chain.N, (chain.mean - base) / 1e3, color=COLOURS[0], linewidth=1.2)
     for (n, value, sigma), colour, mark, label in (
-        (chain.before, "0.35", "o", "known before"),
+        (chain.before, "0.35", "o", earlier),
         (chain.later, COLOURS[1], "D", "measured later"),
     ):
         shift = np.array([at[int(k)] for k in n])
@@ -192,7 +198,8 @@ def chain_picture(chain: Chain, quantity: str, reference: Floats | None = None) 
         if chain.N.min() < number < chain.N.max():
             axes.axvline(number, color="0.25", linewidth=0.6, linestyle=":")
     axes.set(xlabel=f"neutrons N of {SYMBOLS[chain.Z]} (Z = {chain.Z})", ylabel=f"{quantity} [MeV]")
-    axes.legend(loc="best", ncols=2, fontsize=9)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc="outside upper center", ncols=4, fontsize=9)
     return figure
 
 
@@ -226,8 +233,8 @@ def levels_picture(shares: Mapping[str, Mapping[str, tuple[float, float]]], leve
     figure, axes = blank(7.4, 3.9)
     names = list(next(iter(shares.values())))
     for i, (law, found) in enumerate(shares.items()):
-        x = np.arange(len(names)) + 0.16 * (i - (len(shares) - 1) / 2)
-        value, error = np.array([found[name] for name in names]).T
+        x = np.array([names.index(name) for name in found]) + 0.16 * (i - (len(shares) - 1) / 2)
+        value, error = np.array(list(found.values())).T
         axes.errorbar(x, 100 * value, 100 * error, fmt="os^D"[i % 4], color=COLOURS[i], capsize=2, label=law)
     axes.axhline(100 * level, color="0.4", linewidth=0.9)
     axes.set(xticks=range(len(names)), xticklabels=names, ylabel=f"coverage of the {100 * level:.0f} % interval [%]")

@@ -87,7 +87,7 @@ class Study:
             pictures=found.pictures(law.cells_of(question.masses)),
             tables={
                 "bound": found.table(),
-                "driplines": found.lines(),
+                "driplines": found.lines,
                 "rprocess": path_table(found.path[1], found.path[0]),
                 "settled": found.settled,
             },
@@ -116,6 +116,9 @@ class Study:
             Measured("bound", float(count.mean()), float(count.std()), note=note),
             Measured("bound_low95", float(low)),
             Measured("bound_high95", float(high)),
+            Measured(
+                "beyond", float(found.lines["beyond the chart"].mean()), note="drip lines outside the chart, share"
+            ),
         ]
 
 
@@ -127,6 +130,7 @@ class _Found:
         self.alive, self.judged = bound(draws, self.cells), judged(self.cells)
         self.probability = self.alive.double().mean(0)
         self.path, self.smooth_path = (on_path(draws, self.cells, name) for name in ("S_n", "S_2n"))
+        self.lines = drip_lines(self.alive, self.cells, self.judged)
         self.settled = self._beside(later, experts)
 
     def _beside(self, later: pd.DataFrame, experts: pd.DataFrame) -> pd.DataFrame:
@@ -163,10 +167,6 @@ class _Found:
             Measured("common.gain_over_thresholded", gains["own mean"].value, gains["own mean"].standard_error),
         ]
 
-    def lines(self) -> pd.DataFrame:
-        """The drip lines of every element."""
-        return drip_lines(self.alive, self.cells, self.judged)
-
     def table(self) -> pd.DataFrame:
         """One row a nucleus."""
         z, n = protons_neutrons(self.cells)
@@ -198,10 +198,10 @@ class _Found:
                 pictures.Colours("P(bound)", 0.0, 1.0),
                 known,
             ),
-            f"r-process path: probability that S_2n / 2 (S_n without odd-even jumps) is {low:g} to {high:g} MeV": partial(
+            "r-process path, by S_2n / 2, which is S_n without its odd-even jumps": partial(
                 pictures.chart_picture,
                 self.smooth_path[0],
-                np.where(odds > 0.005, odds, np.nan),
+                np.where(odds > 0.02, odds, np.nan),
                 pictures.Colours(f"P({low:g} MeV < S_2n / 2 < {high:g} MeV)", 0.0, 1.0),
                 known,
             ),
@@ -216,7 +216,7 @@ class _Found:
 
 def _spread_picture(masses: Gaussian, spread: np.ndarray, known: Space) -> Figure:
     figure, axes = pictures.blank(8.6, 4.8)
-    pictures.draw_chart(axes, masses.space, spread, pictures.Colours("standard deviation [MeV]", low=0.0))
+    pictures.draw_chart(axes, masses.space, spread, pictures.Colours("standard deviation [MeV]", 0.02, log=True))
     energy = separation_energy(masses.space, "S_2n")
     halves = energy(masses.location.detach()).numpy() / 2e3
     pictures.contours(axes, energy.codomain, halves, (2, 4, 6, 8, 10, 14), "MeV")

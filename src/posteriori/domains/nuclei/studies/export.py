@@ -74,7 +74,7 @@ class Study:
                     pictures.chart_picture,
                     masses.space,
                     draws.std(0).numpy() / 1e3,
-                    pictures.Colours("standard deviation [MeV]", low=0.0),
+                    pictures.Colours("standard deviation [MeV]", 0.02, log=True),
                     law.cells_of(question.masses),
                 )
             },

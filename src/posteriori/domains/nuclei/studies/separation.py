@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -16,7 +17,7 @@ from posteriori.audit.report import Gate, Report
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.run import Context
 from posteriori.domains.nuclei import data, law, models, pictures
-from posteriori.domains.nuclei.chart import protons_neutrons
+from posteriori.domains.nuclei.chart import chart, protons_neutrons
 from posteriori.domains.nuclei.pair_scores import Compared, compared
 from posteriori.domains.nuclei.pairs import Held, later_pairs, made_of
 from posteriori.domains.nuclei.separation import separation_energy
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 ASKED = ("S_n", "S_p", "S_2n", "S_2p", "Q_alpha")
 CLOSURE_DRAWS = 100
+_CHAIN = "S_n less its predicted mean along the longest chain of isotopes with new pairs"
 ROUNDING = 1e-6  # [keV] of sums of masses of some 10⁵ keV in double precision
 
 
@@ -65,7 +67,7 @@ class Study:
         return Outcome(
             scores=scores | {"closure_keV": closure.value, "baselines": list(question.baselines)},
             report=report,
-            pictures=_pictures(found),
+            pictures=_pictures(found) | {_CHAIN: partial(_chain, joint, pairs["S_n"], self.train)},
             tables={"energies": pd.concat([quantity.table() for quantity in found], ignore_index=True)},
             references=[data.citation(self.train), data.citation(self.test)]
             + [models.baseline(name).citation for name in question.baselines],
@@ -84,6 +86,25 @@ def worst_closure(masses: Gaussian, context: Context) -> Measured:
     gap = double[:, whole] - single[:, last] - single[:, before]
     note = f"S_2n less the sum of two S_n: {len(both)} nuclei, {CLOSURE_DRAWS} draws"
     return Measured("closure", float(gap.abs().max()), unit="keV", gate=Gate(high=ROUNDING), note=note)
+
+
+def _chain(held: Held, pairs: pd.DataFrame, train: int) -> Figure:
+    """S_n along the longest chain of pairs, its bands, and what each evaluation had."""
+    ordered = pairs.sort_values(["Z", "N"])
+    run = ((ordered["Z"].diff() != 0) | (ordered["N"].diff() != 1)).cumsum()
+    chosen = ordered[run == run.mode().iloc[0]]
+    element = int(chosen["Z"].iloc[0])
+    energies = held.energies("S_n", chosen)
+    _, isotopes = protons_neutrons(energies.law.space)
+    n, mean, sd = isotopes.astype(float), energies.law.location.numpy(), energies.law.spread().numpy()
+    sigma = (energies.seen.spread() ** 2 - energies.law.spread() ** 2).clamp_min(0).sqrt().numpy()
+    guess = data.evaluation(train)
+    own = separation_energy(chart(guess["Z"], guess["N"]), "S_n")
+    said = pd.Series(own(torch.tensor(guess["mass_excess"].to_numpy())).numpy(), own.codomain.labels("nuclide"))
+    before = said.reindex(energies.law.space.labels("nuclide")).to_numpy()
+    had = np.isfinite(before)
+    chain = pictures.Chain(element, n, mean, sd, (n[had], before[had], 0 * n[had]), (n, energies.values.numpy(), sigma))
+    return pictures.chain_picture(chain, "S_n less its prediction", mean, f"AME{train}, # included")
 
 
 def _pictures(found: list[Compared]) -> dict[str, Callable[[], Figure]]:
