@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from posteriori.learn.hidden import LatticeNet, gathered, neighbours
 
-
 WINDOW, REST = 1.5, 0.3
 """First reach [steps] of the weights in the window, and first w₀."""
 

@@ -245,5 +245,5 @@ def _mean(laws: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 def measured_since(question: Question) -> tuple[tuple[str, ...], ...]:
     """Names of the nuclei measured since each of the two evaluations before, none that a baseline's fit had seen."""
     saw = max(models.baseline(name).saw for name in question.baselines)
-    earlier = [year for year in data.YEARS if saw <= year < question.train]
+    earlier = [year for year in data.YEARS if saw <= year < question.year]
     return tuple(tuple(names_of(data.only_in(question.masses, data.measured(year))).tolist()) for year in earlier[-2:])
