@@ -37,6 +37,18 @@ def by_seed(name: str, *words: str) -> Callable[[], dict[str, float]]:
     return lambda: {f"seed {k}": float(scores(*words, f"seed={k}")[name]) for k in range(3)}
 
 
+def update_difference() -> float:
+    """The largest distance of an updated law from one conditioned on all masses at once."""
+    found = scores("nuclei/update")
+    return max(float(value) for key, value in found.items() if key.endswith(("mean_difference", "sd_difference")))
+
+
+def brier_gain() -> float:
+    """How much lower the Brier score of P(bound) is than that of the evaluators' values, on the same nuclei."""
+    found = scores("nuclei/driplines")
+    return float(found["common_brier_evaluators"]) - float(found["common_brier"])
+
+
 ASKED = [
     Asked("2016 → 2020, mix: RMS [keV]", -INF, 185, score("rms_keV", *SHORT, MIX)),
     Asked("2016 → 2020, mix: CRPS [keV]", -INF, 103, score("crps_keV", *SHORT, MIX)),
@@ -73,4 +85,22 @@ ASKED = [
     Asked(
         "10 folds of AME2020, DZ10: RMS [keV]", -INF, 135, by_seed("rms_keV", "nuclei/crossvalidation", "baseline=dz10")
     ),
+    Asked(
+        "7000 nuclei: joint covariance and 1000 tables, one baseline [CPU s]",
+        -INF,
+        30,
+        score("cpu_seconds_per_baseline", "nuclei/export", "baseline=dz10"),
+    ),
+    Asked("one-mass update [CPU s]", -INF, 1, score("update_seconds", "nuclei/update")),
+    Asked("one-mass update, largest difference from conditioning anew [sd]", -INF, 1e-6, update_difference),
+    Asked("P(bound): Brier score gained over the signs of AME's own values", 0, INF, brier_gain),
+    Asked("measure next: share of a random order's measurements", -INF, 0.7, score("share_of_random", "nuclei/next")),
+    Asked(
+        "measure next: share of the largest-variance order's measurements",
+        -INF,
+        0.999,
+        score("share_of_largest_variance", "nuclei/next"),
+    ),
+    Asked("wrong AME2003 values flagged [share]", 0.5, 1, score("learnt.flagged", "nuclei/outliers")),
+    Asked("right AME2003 values flagged [share]", 0, 0.05, score("learnt.false_alarms", "nuclei/outliers")),
 ]
