@@ -187,6 +187,7 @@ def choose(name: str, train: int, folder: Path | None = None) -> tuple[str, ...]
     Raises:
         OptionError: an unknown name.
         LeakError: a baseline that saw a later evaluation.
+        DataError: a table that is not there or cannot be read.
     """
     if name == "mix":
         free = models.leak_free(train)
@@ -194,6 +195,8 @@ def choose(name: str, train: int, folder: Path | None = None) -> tuple[str, ...]
     chosen = tuple(name.split("+"))
     for baseline in chosen:
         models.refuse_leak(baseline, train)
+        if isinstance(models.baseline(baseline).source, models.Table):
+            models.load(baseline, folder)
     if len(set(chosen)) != len(chosen):
         raise OptionError(f"baseline {name!r} names one model twice.")
     return chosen
