@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,14 +10,12 @@ import torch
 from posteriori.core.errors import OptionError
 from posteriori.core.operator import Selection
 from posteriori.core.run import Context
-from posteriori.core.store import Store
 from posteriori.decide.goals import TotalVariance
 from posteriori.decide.next_observation import next_observation
 from posteriori.domains.nuclei import data
 from posteriori.domains.nuclei.chart import chart, nuclide_name
 from posteriori.domains.nuclei.hindsight import Hindsight
 from posteriori.domains.nuclei.law import Fitted, Question, cells_of, names_of
-from posteriori.domains.nuclei.studies.next import Study
 from posteriori.domains.nuclei.wanted import Wanted, reachable
 
 KNOWN = cells_of(data.measured(2003))
@@ -93,12 +89,3 @@ def test_hindsight_compares_orders_of_the_same_measurements(fitted: Fitted) -> N
     report = {figure.name: figure for figure in past.figures(Context(), gated=False)}
     assert report["n_test"].value == len(later)
     assert 0 < report["share_of_random"].value < 1.5
-
-
-@pytest.mark.slow
-def test_greedy_needs_seven_tenths_of_random_and_less_than_largest_variance(tmp_path: Path) -> None:
-    outcome = Study()(Context(store=Store(tmp_path)))
-    assert outcome.report.passed, outcome.report.text()
-    assert outcome.scores["share_of_random"] <= 0.7
-    assert outcome.scores["share_of_largest_variance"] < 1.0
-    assert len(outcome.tables["next"]) == 25

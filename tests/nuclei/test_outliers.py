@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +9,6 @@ import torch
 
 from posteriori.core.errors import OptionError
 from posteriori.core.run import Context
-from posteriori.core.store import Store
 from posteriori.domains.nuclei import data
 from posteriori.domains.nuclei.law import Fitted, Question, cells_of, reweighted
 from posteriori.domains.nuclei.studies.outliers import Study, threshold, with_outcome
@@ -84,11 +81,3 @@ def test_years_that_do_not_exist_are_refused_before_any_fit() -> None:
         Study(train=2004)(Context())
     with pytest.raises(OptionError, match="not before"):
         Study(train=2020, test=2003)(Context())
-
-
-@pytest.mark.slow
-def test_half_of_the_wrong_masses_of_2003_are_flagged(tmp_path: Path) -> None:
-    outcome = Study()(Context(store=Store(tmp_path)))
-    assert outcome.report.passed, outcome.report.text()
-    assert outcome.scores["learnt.flagged"] >= 0.5
-    assert outcome.scores["at_5_percent.flagged"] > outcome.scores["at_5_percent_sigma.flagged"]

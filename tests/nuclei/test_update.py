@@ -11,7 +11,6 @@ import torch
 
 from posteriori.core.errors import DataError, OptionError, ShapeError
 from posteriori.core.run import Context
-from posteriori.core.store import Store
 from posteriori.domains.nuclei import data
 from posteriori.domains.nuclei.law import Fitted, Question, cells_of
 from posteriori.domains.nuclei.studies.update import Study
@@ -89,11 +88,3 @@ def test_bad_options_are_refused_before_any_fit(tmp_path: Path) -> None:
     bad.write_text("Z,N,mass_excess [keV],sigma [keV]\n20,34,-25000,-3\n")
     with pytest.raises(DataError, match="line 2"):
         Study(file=bad)(Context())
-
-
-@pytest.mark.slow
-def test_the_whole_chart_in_a_second(tmp_path: Path) -> None:
-    outcome = Study()(Context(store=Store(tmp_path)))
-    assert outcome.report.passed, outcome.report.text()
-    assert outcome.scores["n_nuclei"] >= 7000
-    assert outcome.scores["neighbours_rms_after"] < outcome.scores["neighbours_rms_before"]

@@ -1,1 +1,1 @@
-"""What to do: the next observation, the action of least loss, what to spend where."""
+"""What to do with a posterior: what to observe next, how to act, what to buy."""

@@ -37,6 +37,8 @@ class Study:
     Looking forward: the unmeasured nuclei near the known region, for a goal far from it. Looking back: the nuclei that
     were in fact measured after the training evaluation are the candidates, their later masses the data, and all of
     them the goal. The greedy order is fixed before any of these data is seen.
+
+    With several baselines a nucleus far from the goal can rank high: its mass tells which of them is right.
     """
 
     train: int = 2003
@@ -152,6 +154,7 @@ class _Ahead:
             axes.plot([], [], " ", label=f"{rank}  {name}")
         middle_n, middle_z = float(goal_n.mean()), float(goal_z.mean())
         axes.set(xlim=(middle_n - 18, middle_n + 18), ylim=(middle_z - 7, middle_z + 12), xlabel="N", ylabel="Z")
+        axes.locator_params(axis="y", integer=True)
         axes.legend(loc="upper left", fontsize=8, title="measure in this order")
         drawing.colorbar(points, label="variance of the goal that one mass removes [%]")
         return drawing

@@ -191,7 +191,7 @@ class _Change:
             draw_chart(ax, self.after.space, values, colours)
             outline(ax, known)
             ax.plot(self.new["N"], self.new["Z"], "x", color="black", ms=7, label="new")
-            ax.yaxis.get_major_locator().set_params(integer=True)
+            ax.locator_params(axis="y", integer=True)
             ax.set(xlim=(n - 1.5 * NEAR, n + 1.5 * NEAR), ylim=(z - NEAR, z + NEAR))
         axes[0].legend(loc="lower right")
         return drawing
