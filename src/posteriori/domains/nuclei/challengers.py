@@ -223,17 +223,26 @@ def law(question: Question, method: str, cells: Space, context: Context) -> Gaus
     Raises:
         OptionError: an unknown method; the message lists them.
     """
+    return averaged(guesses(question, method, cells, context)).law()
+
+
+def guesses(question: Question, method: str, cells: Space, context: Context) -> list[Guess]:
+    """What a challenger makes of each baseline of a question, on the cells that all of them reach and the same folds.
+
+    Raises:
+        OptionError: an unknown method; the message lists them.
+    """
     chosen = challenger(method, measured_since(question))
     for name in question.baselines:
         cells = question.target(cells, name).space
-    return averaged([chosen.guess(question.target(cells, name), context) for name in question.baselines]).law()
+    return [chosen.guess(question.target(cells, name), context) for name in question.baselines]
 
 
-def averaged(guesses: Sequence[Guess]) -> Guess:
+def averaged(members: Sequence[Guess]) -> Guess:
     """The mean of guesses about the same cells and folds; what they disagree on is their own variance."""
-    first = guesses[0]
-    mean, own = _mean([(guess.mean, guess.own) for guess in guesses])
-    said = [_mean([guess.said[k] for guess in guesses]) for k in range(len(first.held))]
+    first = members[0]
+    mean, own = _mean([(guess.mean, guess.own) for guess in members])
+    said = [_mean([guess.said[k] for guess in members]) for k in range(len(first.held))]
     return replace(first, mean=mean, own=own, said=said)
 
 

@@ -85,6 +85,11 @@ def score(question: law.Question, method: str, test: int, context: Context) -> d
     else:
         prediction = challengers.law(question, method, cells, context)
     seconds = time.process_time() - start
+    return {**figures_of(prediction, later, context), "cpu_seconds": seconds}
+
+
+def figures_of(prediction: Gaussian, later: pd.DataFrame, context: Context) -> dict[str, float]:
+    """A prediction held against the masses measured ``later``, where it has their cells."""
     later = later[np.isin(law.names_of(later), prediction.space.labels("nuclide"))]
     new = prediction.map(Selection.along(prediction.space, "nuclide", law.names_of(later)))
     assert isinstance(new, Gaussian)
@@ -92,7 +97,7 @@ def score(question: law.Question, method: str, test: int, context: Context) -> d
     report = audit(new, mass, error=sigma, levels=(0.68, 0.95), rng=context.rng.child("audit"))
     figures = {name: report[name].value for name in SCORES}
     keV = {f"{name}_keV": figures.pop(name) for name in ("rms", "bias", "crps")}
-    return {"n_test": len(later), **keV, **figures, "cpu_seconds": seconds}
+    return {"n_test": len(later), **keV, **figures}
 
 
 def recommended(table: pd.DataFrame) -> pd.DataFrame:
