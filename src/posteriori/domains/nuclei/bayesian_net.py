@@ -42,7 +42,7 @@ class NetValues(TorchOperator):
         """(*batch, weights) → (*batch, m)."""
         hidden, out = m[..., : self.inputs * self.width], m[..., self.inputs * self.width :]
         enter = hidden.unflatten(-1, (self.inputs, self.width)) / sqrt(self.inputs)
-        state = torch.tanh(self.x @ enter)
+        state = torch.tanh(self.x.to(m) @ enter)
         return (state @ out[..., :-1, None])[..., 0] / sqrt(self.width) + out[..., -1:]
 
     def at(self, x: Tensor) -> NetValues:

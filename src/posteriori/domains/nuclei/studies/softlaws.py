@@ -62,7 +62,7 @@ class Study:
         scores: dict[str, object] = {}
         figures = []
         for row in table.to_dict("records"):
-            verdict = _verdict(row["crps_keV"], table["crps_keV"].iloc[0]) if row["laws"] != "none" else ""
+            verdict = _verdict(row["temper"], row["crps_keV"], table["crps_keV"].iloc[0])
             keV = {key: float(row[key]) for key in ("rms_keV", "crps_keV", "coverage68", "coverage95")}
             scores[str(row["laws"])] = {**keV, "verdict": verdict}
             figures += [Figure(f"{row['laws']}.{key}", value, note=verdict) for key, value in keV.items()]
@@ -150,8 +150,8 @@ def _scores(prediction: Gaussian, later: pd.DataFrame, context: Context) -> dict
     return {key: report[name].value for key, name in keys.items()}
 
 
-def _verdict(crps: float, without: float) -> str:
+def _verdict(temper: float | None, crps: float, without: float) -> str:
+    if temper is None or not temper > 0:
+        return "left out: of no help on what the training evaluation had brought"
     gain = 1 - crps / without
-    if not gain > 0:
-        return f"does not help here (CRPS {-100 * gain:+.1f} %)"
-    return f"helps by {100 * gain:.1f} % of CRPS"
+    return f"helps by {100 * gain:.1f} % of CRPS" if gain > 0 else f"does not help here (CRPS {-100 * gain:+.1f} %)"
