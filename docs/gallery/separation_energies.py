@@ -42,7 +42,7 @@ axes.fill_between(n, energy - ignored, energy + ignored, color="C1", alpha=0.3, 
 axes.fill_between(n, energy - joint, energy + joint, color="C0", alpha=0.5, lw=0, label="joint law")
 axes.plot(n, energy, color="C0")
 axes.axvline(last + 0.5, color="black", lw=1)
-axes.text(last + 0.7, axes.get_ylim()[1], "not measured in 2016", va="top")
+axes.text(last + 0.7, 7.7, "not measured in 2016")
 axes.axhline(0, color="black", lw=0.5)
 axes.set(xlabel="neutrons in tin", ylabel="S_n [MeV], one standard deviation", xticks=np.arange(n.min(), 97, 2))
 axes.legend(frameon=False, loc="lower left")
