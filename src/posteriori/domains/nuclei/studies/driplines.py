@@ -79,7 +79,7 @@ class Study:
         draws = joint_tables(masses, self.draws, context.rng.child("tables"))
         found = _Found(masses, draws, later, evaluators(self.train))
         title = f"AME{self.train} → NUBASE{self.test}, {self.baseline}"
-        report = Report(title, (*self._size(found), *found.scored()))
+        report = Report(title, (*self._size(found), *found.scored(self.zmax == WHOLE)))
         return Outcome(
             scores={figure.name.replace(".", "_"): figure.value for figure in report}
             | {"baselines": list(question.baselines)},
@@ -140,8 +140,11 @@ class _Found:
         both = later.merge(said[self.judged.numpy()], on=data.KEY)
         return both.merge(experts.rename(columns={"bound": "evaluators"}), on=data.KEY, how="left")
 
-    def scored(self) -> list[Measured]:
-        """Brier scores: of all settled nuclei, and of those that the training evaluation had an opinion of."""
+    def scored(self, asked: bool) -> list[Measured]:
+        """Brier scores: of all settled nuclei, and of those that the training evaluation had an opinion of.
+
+        ``asked``: whether the gain over that opinion is held to be positive.
+        """
         common = self.settled[self.settled["evaluators"].notna()]
         parts = brier_parts(_column(self.settled, "probability"), _column(self.settled, "bound"))
         chains = torch.tensor(common["Z"].to_numpy())
@@ -162,7 +165,7 @@ class _Found:
                 "common.gain_over_evaluators",
                 gains["evaluators"].value,
                 gains["evaluators"].standard_error,
-                gate=Gate(low=ROUNDING),
+                gate=Gate(low=ROUNDING) if asked else None,
             ),
             Measured("common.gain_over_thresholded", gains["own mean"].value, gains["own mean"].standard_error),
         ]
