@@ -136,7 +136,7 @@ def _two_models(part: law.Question) -> list[Guess]:
     for k, good in enumerate((~heavy, heavy)):
         mean = torch.where(good, 10.0, 800.0) * rng.child(k).normal((n,))
         zero = torch.zeros(n, dtype=torch.float64)
-        found.append(Guess(cells, mean, zero, rows, truth, zero + 1.0, [rows], [(mean, zero)]))
+        found.append(Guess(cells, mean, zero, rows, truth, zero + 1.0, zero + 1.0, [rows], [(mean, zero)]))
     return found
 
 

@@ -22,6 +22,7 @@ from posteriori.domains.nuclei import data, models
 from posteriori.domains.nuclei.bayesian_net import BayesianNet
 from posteriori.domains.nuclei.chart import points
 from posteriori.domains.nuclei.error_growth import ErrorGrowth, HeldOut, remoteness
+from posteriori.domains.nuclei.evaluation_errors import EvaluationErrors
 from posteriori.domains.nuclei.features import features
 from posteriori.domains.nuclei.frontier import frontier_folds
 from posteriori.domains.nuclei.law import Question, names_of
@@ -47,6 +48,8 @@ class Guess:
         mean: predicted masses [keV], (cells,).
         own: variance within and between its members [keV²], (cells,).
         known, masses, variance: positions, values and error variances of the measured cells, (m,).
+        quoted: standard deviations [keV] that the evaluation gives, (m,); what held-out errors have beyond them counts
+            as the learner's, also where the errors are believed to be larger than quoted.
         held: of each fold, the rows held out.
         said: what it said of them [keV] without having seen them, and its own variance.
     """
@@ -57,6 +60,7 @@ class Guess:
     known: Tensor
     masses: Tensor
     variance: Tensor
+    quoted: Tensor
     held: Sequence[Tensor]
     said: Sequence[tuple[Tensor, Tensor]]
 
@@ -68,7 +72,7 @@ class Guess:
             cells = self.known[rows]
             shown = torch.ones(len(self.known), dtype=torch.bool).index_fill(0, rows, False)
             remote = remoteness(at[cells], at[self.known[shown]])
-            folds.append(HeldOut(at[cells], remote, mean - self.masses[rows], self.variance[rows].sqrt(), own))
+            folds.append(HeldOut(at[cells], remote, mean - self.masses[rows], self.quoted[rows], own))
         growth = ErrorGrowth.learnt(folds)
         return growth.law(self.cells, self.mean, self.own, self.known, self.masses, self.variance)
 
@@ -113,6 +117,8 @@ class Challenger:
             UnanswerableError: the target is not a chart measured cell by cell, with a Gaussian prior and errors.
         """
         inverse, mean, variance = _read(target)
+        noise = inverse.noise
+        quoted = noise.sigma if isinstance(noise, EvaluationErrors) else variance.sqrt()
         operator = inverse.operator
         assert isinstance(operator, Selection)
         folds = self._folds(operator.codomain, context)
@@ -130,7 +136,7 @@ class Challenger:
             value, own = _pooled(found.rows[nets][..., fold], found.row_variance[nets][..., fold])
             said.append((mean[operator.index[fold]] + value, own))
         value, own = _pooled(found.cells[-self.members :], found.cell_variance[-self.members :])
-        return Guess(inverse.space, mean + value, own, operator.index, masses, variance, folds, said)
+        return Guess(inverse.space, mean + value, own, operator.index, masses, variance, quoted, folds, said)
 
     def _folds(self, known: Space, context: Context) -> list[Tensor]:
         """Rows that each fold holds out."""
