@@ -150,3 +150,9 @@ def test_refuses_what_it_cannot_answer() -> None:
     beyond = Gaussian(far.space, torch.full((4,), torch.nan).double().nan_to_num(1e200), far.prior.covariance)
     with pytest.raises(UnanswerableError, match="every weight is zero"):
         infer(far, Importance(beyond, defensive=0.0))
+
+
+def test_shape_of_the_tail_is_that_of_the_raw_weights() -> None:
+    posterior = infer(growth(), Importance(draws=2000))
+    assert isinstance(posterior, Draws)
+    assert float(posterior.pareto_k()) == float(posterior.stats["pareto_k"][0])

@@ -18,6 +18,9 @@ from posteriori.core.random import Rng
 from posteriori.core.space import Space
 from posteriori.core.support import Circular
 
+RAW_WEIGHT = "raw_log_weight"
+"""The figure of each row that holds its log-weight before smoothing."""
+
 
 class Draws(Posterior):
     """Rows (draw, *problem, *space.shape), with unnormalised log-weights where they are not equal.
@@ -78,14 +81,14 @@ class Draws(Posterior):
         return weights.chain_ess(self._by_chain())
 
     def pareto_k(self) -> Tensor:
-        """k̂ of the weights, (*problem,); above 0.7 the weights are not to be trusted.
+        """k̂ of the weights as they were before any smoothing, (*problem,); above 0.7 they are not to be trusted.
 
         Raises:
             UnanswerableError: the rows have equal weights.
         """
         if self.log_weights is None:
             raise UnanswerableError("k̂ speaks of importance weights, and these draws have none; ask ess() or rhat().")
-        return weights.pareto_smooth(self.log_weights)[1]
+        return weights.pareto_smooth(self.stats.get(RAW_WEIGHT, self.log_weights))[1]
 
     def rhat(self) -> Tensor:
         """Rank-normalised split R̂, (*problem, *space.shape)."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from posteriori.core.covariance import ScaledCovariance
-from posteriori.core.draws import Draws
+from posteriori.core.draws import RAW_WEIGHT, Draws
 from posteriori.core.errors import OptionError, UnanswerableError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.infer import Method
@@ -96,7 +96,7 @@ class Importance:
             )
         smoothed, k = pareto_smooth(raw)
         evidence, error = log_mean_exp(raw)
-        stats = {"raw_log_weight": raw, "pareto_k": k.expand_as(raw).clone()}
+        stats = {RAW_WEIGHT: raw, "pareto_k": k.expand_as(raw).clone()}
         problems = target.problems if isinstance(target, Inverse) else None
         posterior = Draws(
             target.space, x, smoothed if self.smooth else raw, problems=problems, log_evidence=evidence, stats=stats
