@@ -71,7 +71,7 @@ def test_a_failed_gate_is_exit_code_1_and_still_leaves_the_report(po: Po, tmp_pa
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("run", "fruit/aple-mass"), "did you mean fruit/apple-mass"),
+        (("run", "fruit/aple-mass"), "did you mean fruit/apple-mass? `posteriori list`"),
         (("run", "fruit/apple-mass", "radings=1"), "did you mean readings"),
         (("run", "fruit/apple-mass", "readings=many"), "is not a whole number"),
         (("run", "fruit/apple-mass", "fault=data"), "the apple is missing; put one on the balance."),
@@ -79,6 +79,7 @@ def test_a_failed_gate_is_exit_code_1_and_still_leaves_the_report(po: Po, tmp_pa
         (("run", "fruit/apple-mass", "seed=-1"), "give one whole number"),
         (("run", "fruit/apple-mass", "--workers", "0"), "--workers"),
         (("run", "fruit/apple-mass", "--device", "abacus"), "device 'abacus' cannot be used"),
+        (("run", "fruit/apple-mass", "--device", "meta"), "device 'meta' cannot be used"),
         (("run", "fruit/apple-mass", "--out", "/proc/nowhere"), "choose another --out"),
         (("verify", "nowhere"), "is no run folder"),
         (("cite", "nowhere"), "is no run folder"),

@@ -14,7 +14,7 @@ from posteriori.app.folder import digests, written_whole
 from posteriori.app.record import Record
 from posteriori.app.runner import Job, checkpoints, plain, run
 from posteriori.app.verification import verify
-from posteriori.core.errors import DataError, OptionError, StoreError
+from posteriori.core.errors import DataError, OptionError, PosterioriError, StoreError
 from posteriori.domains.study import Outcome
 
 pytestmark = pytest.mark.usefixtures("fruit")
@@ -119,6 +119,27 @@ def test_verify_refuses_what_is_no_run(tmp_path: Path, content: str | None) -> N
         (tmp_path / "config.json").write_text(content)
     with pytest.raises(StoreError):
         verify(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("config.json", {"options": {"reedings": "3"}}, "there is no option 'reedings'; did you mean readings"),
+        ("config.json", {"options": 3}, "cannot be read"),
+        ("config.json", {"options": {"readings": 3}}, "cannot be read"),
+        ("config.json", {"results": None}, "cannot be read"),
+        ("scores.json", None, "cannot be read"),
+    ],
+)
+def test_verify_refuses_a_run_that_was_tampered_with_or_made_by_another_version(
+    tmp_path: Path, file: str, change: dict[str, object] | None, message: str
+) -> None:
+    folder = tmp_path / "out"
+    run(apple(), folder)
+    stored = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps([] if change is None else stored | change))
+    with pytest.raises(PosterioriError, match=message):
+        verify(folder)
 
 
 def test_arrays_are_hashed_apart_from_attributes(tmp_path: Path) -> None:

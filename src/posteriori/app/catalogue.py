@@ -55,7 +55,7 @@ def find(name: str) -> Entry:
     """The study called ``name``; raises ``OptionError`` with the nearest names where there is none."""
     found = studies()
     if name not in found:
-        raise OptionError(f"there is no study {name!r}; {nearest(name, found)}. `posteriori list` shows all.")
+        raise OptionError(f"there is no study {name!r}; {nearest(name, found)} `posteriori list` shows all.")
     return found[name]
 
 

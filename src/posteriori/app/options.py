@@ -24,7 +24,7 @@ def assignments(words: Sequence[str], offered: Sequence[str], owner: str) -> dic
         if not equals:
             raise OptionError(f"{word!r} is no option of {owner}; options are written key=value.")
         if name not in offered:
-            raise OptionError(f"{owner} has no option {name!r}; {nearest(name, offered)}.")
+            raise OptionError(f"{owner} has no option {name!r}; {nearest(name, offered)}")
         if name in given:
             raise OptionError(f"option {name!r} is given twice, as {given[name]!r} and as {value!r}; keep one.")
         given[name] = value
@@ -34,6 +34,8 @@ def assignments(words: Sequence[str], offered: Sequence[str], owner: str) -> dic
 def build(study: type[Any], given: Mapping[str, str]) -> Any:
     """An instance of the dataclass ``study`` with the options ``given`` as text, each parsed to its field's type."""
     hints = typing.get_type_hints(study)
+    if unknown := [name for name in given if name not in hints]:
+        raise OptionError(f"there is no option {unknown[0]!r}; {nearest(unknown[0], hints)}")
     return study(**{name: parse(name, text, hints[name]) for name, text in given.items()})
 
 
@@ -62,10 +64,10 @@ def spell(value: object) -> str:
 
 
 def nearest(name: str, offered: Iterable[str]) -> str:
-    """A phrase that names what was probably meant, or else everything that is offered."""
+    """The end of a sentence: what was probably meant, or else everything that is offered."""
     names = sorted(offered)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(close)}?" if close else f"there is {', '.join(names) or 'none'}"
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(close)}?" if close else f"there is {', '.join(names) or 'none'}."
 
 
 def describe(kind: Any) -> str:
@@ -100,7 +102,7 @@ def _plain(text: str, kind: Any) -> Any:
 def _literal(name: str, text: str, offered: Sequence[Any]) -> Any:
     by_text = {spell(value): value for value in offered}
     if text not in by_text:
-        raise OptionError(f"option {name}={text!r} is not offered; {nearest(text, by_text)}.")
+        raise OptionError(f"option {name}={text!r} is not offered; {nearest(text, by_text)}")
     return by_text[text]
 
 

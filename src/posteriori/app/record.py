@@ -41,7 +41,10 @@ class Record:
         """The record in ``folder``; raises ``StoreError`` where there is none that can be read."""
         try:
             stored = json.loads((folder / FILE).read_text(encoding="utf-8"))
-            return Record(**{**stored, "references": tuple(stored["references"])})
+            record = Record(**{**stored, "references": tuple(stored["references"])})
+            if not all(isinstance(text, str) for text in {**record.options, **record.data, **record.results}.values()):
+                raise ValueError("options and hashes must be texts")
+            return record
         except FileNotFoundError:
             raise StoreError(f"{folder} is no run folder: it has no {FILE}; give a folder that a run wrote.") from None
         except (OSError, ValueError, TypeError, KeyError) as problem:

@@ -50,7 +50,7 @@ class Job:
         """The job of the study ``name`` with the options ``given`` as text; raises ``OptionError``."""
         entry = find(name)
         try:
-            torch.empty(0, device=device)
+            torch.zeros(1, device=device).item()
         except (RuntimeError, AssertionError) as problem:
             raise OptionError(f"device {device!r} cannot be used ({problem}); take cpu.") from None
         return Job(entry, options.build(entry.load(), given), seed, device, processes)

@@ -37,6 +37,8 @@ def verify(folder: Path, progress: Progress = silent) -> list[str]:
 def _scores(folder: Path) -> dict[str, Any]:
     try:
         scores: dict[str, Any] = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+        if not isinstance(scores, dict):
+            raise ValueError("no names of scores")
         return scores
     except (OSError, ValueError) as problem:
         raise StoreError(f"{folder / 'scores.json'} cannot be read ({problem}); run the study again.") from None
