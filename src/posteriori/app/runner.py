@@ -16,15 +16,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from posteriori.app import options
 from posteriori.app.catalogue import Entry, find
 from posteriori.app.folder import digests, require_new, written_whole
 from posteriori.app.record import Record, command
 from posteriori.app.report import Page
-from posteriori.core.errors import OptionError
-from posteriori.core.infer import THREADS, fixed_threads
+from posteriori.core.infer import THREADS, fixed_threads, require_device
 from posteriori.core.random import Rng
 from posteriori.core.run import Context, Progress, silent, versions
 from posteriori.core.store import Store
@@ -49,10 +46,7 @@ class Job:
     def of(name: str, given: Mapping[str, str], seed: int = 0, device: str = "cpu", processes: int = 1) -> Job:
         """The job of the study ``name`` with the options ``given`` as text; raises ``OptionError``."""
         entry = find(name)
-        try:
-            torch.zeros(1, device=device).item()
-        except (RuntimeError, AssertionError) as problem:
-            raise OptionError(f"device {device!r} cannot be used ({problem}); take cpu.") from None
+        require_device(device)
         return Job(entry, options.build(entry.load(), given), seed, device, processes)
 
     @property

@@ -58,7 +58,9 @@ def read(path: Path) -> Saved:
         StoreError: no such file, a damaged one, or one that this package did not write.
     """
     if not path.exists():
-        raise StoreError(f"{path} does not exist.")
+        raise StoreError(f"{path} does not exist; give a file that save wrote.")
+    if path.is_dir() and path.suffix != ".zarr":
+        raise StoreError(f"{path} is a folder; give the file in it, {path / 'run.nc'} of a run.")
     try:
         engine = "zarr" if path.suffix == ".zarr" else "h5netcdf"
         with xr.open_datatree(path, engine=engine) as tree:

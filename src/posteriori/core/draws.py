@@ -13,7 +13,7 @@ from posteriori.core import weights
 from posteriori.core.errors import DataError, UnanswerableError
 from posteriori.core.law_file import Law, Rows
 from posteriori.core.operator import Operator
-from posteriori.core.posterior import DRAWS, Posterior, apply_to_draws
+from posteriori.core.posterior import DRAWS, Posterior, apply_to_draws, checked_levels
 from posteriori.core.random import Rng
 from posteriori.core.space import Space
 from posteriori.core.support import Circular
@@ -129,7 +129,7 @@ class Draws(Posterior):
         ranked = self.values.gather(0, order)
         edges = self._column_weights().double().expand_as(self.values).gather(0, order).cumsum(0)
         edges = edges / edges[-1].clone()
-        return torch.stack([_weighted_quantile(ranked, edges, float(q)) for q in p])
+        return torch.stack([_weighted_quantile(ranked, edges, float(q)) for q in checked_levels(p)])
 
     def covariance_between(self, cells: Tensor) -> Tensor:
         self._need_rows("cov")

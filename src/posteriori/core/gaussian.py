@@ -14,7 +14,7 @@ from posteriori.core.draws import Draws
 from posteriori.core.errors import ShapeError
 from posteriori.core.law_file import Law
 from posteriori.core.operator import Operator
-from posteriori.core.posterior import DRAWS, Posterior, apply_to_draws, equal_rows
+from posteriori.core.posterior import DRAWS, Posterior, apply_to_draws, checked_levels, equal_rows
 from posteriori.core.random import Rng
 from posteriori.core.space import Space
 
@@ -63,7 +63,7 @@ class Gaussian(Posterior):
         return self.space.unflat(std).to(self.location.dtype).expand_as(self.location)
 
     def quantile(self, p: Tensor) -> Tensor:
-        z = torch.special.ndtri(p.double()).to(self.location)
+        z = torch.special.ndtri(checked_levels(p).double()).to(self.location)
         return self.location + z.reshape(-1, *(1,) * self.location.ndim) * self.spread()
 
     def covariance_between(self, cells: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ class Gaussian(Posterior):
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density, float64 (*batch,) of (*batch, *space.shape); costs one dense Cholesky factor the first time."""
         root = self.dense().root.double()
-        residual = self.space.flat(x - self.location).double()
+        residual = self.space.flat(self.space.check(x, "x") - self.location).double()
         problems = root.shape[:-2]
         columns = residual.reshape(-1, *problems, self.space.size).movedim(0, -1)
         white = torch.linalg.solve_triangular(root, columns, upper=False)

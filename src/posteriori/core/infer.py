@@ -15,6 +15,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from posteriori.core.errors import OptionError
 from posteriori.core.posterior import Labelled, Posterior
 from posteriori.core.random import Rng
 from posteriori.core.run import Context, Progress, Run, describe, digest, references, silent, versions
@@ -78,7 +79,11 @@ def infer(
 
     Raises:
         UnanswerableError: the method cannot answer this target.
+        OptionError: a method that is no object of one, or a device that is not here.
     """
+    if not callable(method) or isinstance(method, type):
+        raise OptionError(f"method {method!r} is no method; give an object of one, such as Exact().")
+    require_device(device)
     hashes = {name: digest(tensor) for name, tensor in target.state_dict().items()}
     folder = Store(Path(store)) if isinstance(store, (str, Path)) else store
     if folder is not None:
@@ -100,6 +105,15 @@ def infer(
         references=references(target, method, posterior),
     )
     return posterior.made_by(run, _observed(target))
+
+
+def require_device(device: str) -> None:
+    """Make sure that tensors can live on ``device``; else ``OptionError``."""
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError) as problem:
+        reason = str(problem).partition("\n")[0]
+        raise OptionError(f"device {device!r} cannot be used ({reason}); take cpu.") from None
 
 
 @contextmanager

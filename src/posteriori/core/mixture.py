@@ -13,7 +13,7 @@ from posteriori.core.errors import DataError, UnanswerableError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.law_file import Law
 from posteriori.core.operator import Operator
-from posteriori.core.posterior import DRAWS, Posterior, apply_to_draws, equal_rows
+from posteriori.core.posterior import DRAWS, Posterior, apply_to_draws, checked_levels, equal_rows
 from posteriori.core.prior import Density
 from posteriori.core.random import Rng
 from posteriori.core.space import Space
@@ -85,7 +85,7 @@ class Mixture(Posterior):
         if not all(isinstance(part, Gaussian) for part in self.parts):
             return Draws(self.space, self.sample(20 * DRAWS, self._rng("quantile"))).quantile(p)
         means, stds = [part.center() for part in self.parts], [part.spread() for part in self.parts]
-        goal = p.to(means[0]).reshape(-1, *(1,) * means[0].ndim)
+        goal = checked_levels(p).to(means[0]).reshape(-1, *(1,) * means[0].ndim)
         ends = torch.stack([m + z * s for m, s in zip(means, stds, strict=True) for z in (-12.0, 12.0)])
         low, high = (e.expand(len(p), *e.shape) for e in (ends.amin(0), ends.amax(0)))
         for _ in range(BISECTIONS):

@@ -8,7 +8,7 @@ from math import log, pi
 import torch
 from torch import Tensor, nn
 
-from posteriori.core.errors import DataError
+from posteriori.core.errors import DataError, ShapeError
 from posteriori.core.random import Rng
 
 
@@ -50,7 +50,13 @@ class Normal(Noise):
         self.log_excess = None if excess is None else nn.Parameter(torch.tensor(log(excess), dtype=torch.float64))
 
     def variance(self, m: int) -> Tensor:
-        """The variances, (m,)."""
+        """The variances, (m,).
+
+        Raises:
+            ShapeError: another number of standard deviations than of data.
+        """
+        if self.sigma.numel() not in (1, m):
+            raise ShapeError(f"{self.sigma.numel()} standard deviations do not fit {m} data; give one, or one each.")
         total = self.sigma.square()
         if self.log_excess is not None:
             total = total + (2 * self.log_excess).exp()

@@ -15,7 +15,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from posteriori.core import archive
-from posteriori.core.errors import OptionError, ShapeError, UnanswerableError
+from posteriori.core.errors import DataError, OptionError, ShapeError, UnanswerableError
 from posteriori.core.law_file import Law, Rows
 from posteriori.core.operator import Operator
 from posteriori.core.random import Rng
@@ -79,7 +79,11 @@ class Posterior(nn.Module, ABC):
 
     @abstractmethod
     def quantile(self, p: Tensor) -> Tensor:
-        """Marginal quantiles at ``p`` (q,), (q, *problem, *space.shape)."""
+        """Marginal quantiles at ``p`` (q,), (q, *problem, *space.shape).
+
+        Raises:
+            OptionError: a level outside [0, 1].
+        """
 
     @abstractmethod
     def covariance_between(self, cells: Tensor) -> Tensor:
@@ -165,9 +169,15 @@ class Posterior(nn.Module, ABC):
         Args:
             event: draws (n, *problem, *space.shape) → booleans (n, *any shape).
             draws: rows to take from a law that has none of its own.
+
+        Raises:
+            DataError: the event gives no booleans.
         """
         x, w = self.rows(draws, rng or self._rng("probability"))
-        happened = event(x).double()
+        happened = event(x)
+        if not isinstance(happened, Tensor) or happened.dtype != torch.bool:
+            raise DataError("the event must give a tensor of booleans; write a condition, such as lambda x: x > 0.")
+        happened = happened.double()
         w = w.reshape(*w.shape, *(1,) * (happened.ndim - w.ndim)).to(happened)
         p = (w * happened).sum(0).clamp(0.0, 1.0)
         seen = (w > 0) & (happened > 0)
@@ -206,6 +216,13 @@ class Posterior(nn.Module, ABC):
 
     def _rng(self, *key: str) -> Rng:
         return Rng(0 if self.run is None else self.run.seed).child("posterior", *key)
+
+
+def checked_levels(p: Tensor) -> Tensor:
+    """``p`` itself when all of it lies in [0, 1]; else ``OptionError``."""
+    if not bool(((p >= 0) & (p <= 1)).all()):
+        raise OptionError(f"quantile levels {p.tolist()} must lie in [0, 1]; 5 % is 0.05.")
+    return p
 
 
 def equal_rows(x: Tensor, problems: int) -> tuple[Tensor, Tensor]:

@@ -220,6 +220,8 @@ class Space:
 
 
 def _labels(name: str, dim: str, given: Labels | Sequence[Any] | int) -> Labels:
+    if isinstance(given, int) and given < 0:
+        raise ShapeError(f"{name}.{dim} cannot have {given} labels; give their number or the labels themselves.")
     labels = np.arange(given) if isinstance(given, int) else _plain(np.asarray(given))
     if labels.ndim != 1:
         raise ShapeError(f"labels of {name}.{dim} have shape {labels.shape}; one axis is needed.")
@@ -228,7 +230,7 @@ def _labels(name: str, dim: str, given: Labels | Sequence[Any] | int) -> Labels:
     values, counts = np.unique(labels, return_counts=True)
     if len(values) != len(labels):
         raise ShapeError(
-            f"label {values[counts > 1][0]!r} stands {counts.max()} times along {name}.{dim}; "
+            f"label {_said(values[counts > 1][0])} stands {counts.max()} times along {name}.{dim}; "
             "repeated positions need two different ids."
         )
     return labels
@@ -240,7 +242,7 @@ def _positions(have: Labels, want: Labels, what: str) -> Tensor:
     if len(want) == 0:
         return torch.zeros(0, dtype=torch.int64)
     if len(have) == 0:
-        raise ShapeError(f"{what} has no labels at all, so not {want[0]!r}.")
+        raise ShapeError(f"{what} has no labels at all, so not {_said(want[0])}.")
     numbers = {"i", "u", "f"}
     if have.dtype.kind != want.dtype.kind and {have.dtype.kind, want.dtype.kind} - numbers:
         raise ShapeError(f"labels of {what} are {have.dtype}, those asked for {want.dtype}; give both the same type.")
@@ -255,9 +257,14 @@ def _positions(have: Labels, want: Labels, what: str) -> Tensor:
         nearest = right
         missing = ranked[nearest] != want
     if missing.any():
-        first = want[missing][0]
-        raise ShapeError(f"{what} has no label {first!r} ({int(missing.sum())} of {len(want)} are missing).")
+        first = _said(want[missing][0])
+        raise ShapeError(f"{what} has no label {first} ({int(missing.sum())} of {len(want)} are missing).")
     return torch.from_numpy(order[nearest].astype(np.int64))
+
+
+def _said(label: Any) -> str:
+    """A label as one types it, not as NumPy shows it."""
+    return repr(label.item() if isinstance(label, np.number | np.str_) else label)
 
 
 def _plain(labels: Labels) -> Labels:

@@ -6,13 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from copy import copy
 from math import inf
+from numbers import Real
 from typing import Any
 
 import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from posteriori.core.errors import ShapeError, UnanswerableError
+from posteriori.core.errors import DataError, ShapeError, UnanswerableError
 from posteriori.core.noise import Noise, Normal
 from posteriori.core.operator import Event, Operator, Selection
 from posteriori.core.prior import Density, Energy, Prior, Samples
@@ -38,7 +39,8 @@ class Inverse(Target):
         prior: what is plausible before the data; any capability that the method needs.
         data: labelled array (or a tensor in the codomain's order); dims in front of the codomain's are
             problems, all solved at once.
-        noise: a law of the data given the prediction; a labelled array or a number is a **standard deviation**.
+        noise: a law of the data given the prediction; a labelled array, a tensor in the order of the data or a number
+            is a **standard deviation**.
 
     Raises:
         ShapeError, UnitError, DataError: data or standard deviations that do not fit the codomain.
@@ -49,7 +51,7 @@ class Inverse(Target):
         operator: Operator,
         prior: Prior,
         data: xr.DataArray | xr.Dataset | Tensor,
-        noise: Noise | xr.DataArray | float,
+        noise: Noise | xr.DataArray | Tensor | float,
     ) -> None:
         super().__init__()
         if not prior.space.same(operator.domain):
@@ -174,13 +176,18 @@ def _problems(space: Space, data: xr.DataArray | xr.Dataset | Tensor) -> Mapping
     if isinstance(data, Tensor):
         lead = data.ndim - len(space.shape)
         return dict.fromkeys(["problem"] if lead == 1 else [f"problem_{i}" for i in range(lead)])
-    if isinstance(data, xr.Dataset):
+    if not isinstance(data, xr.DataArray):
         return {}
     return {str(d): data[d].values if d in data.coords else None for d in data.dims if d not in space.dims}
 
 
-def _as_noise(noise: xr.DataArray | float, space: Space) -> Noise:
-    if isinstance(noise, xr.DataArray):
+def _as_noise(noise: xr.DataArray | Tensor | float, space: Space) -> Noise:
+    if isinstance(noise, xr.DataArray) or (isinstance(noise, Tensor) and noise.ndim > 0):
         sigma = space.align(noise, "standard deviation")
         return Normal(space.flat(sigma if space.mask is None else sigma.where(space.mask, 1.0)))
+    if not isinstance(noise, Real | Tensor):
+        raise DataError(
+            f"noise is a {type(noise).__name__}; give a standard deviation (a number, a tensor or a labelled array) "
+            "or a law such as Normal."
+        )
     return Normal(float(noise))
