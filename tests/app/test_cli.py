@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -134,11 +135,15 @@ def test_interrupt_says_how_to_resume(
 ) -> None:
     monkeypatch.setenv("PAUSE_AT", "1")
     words = command("run", "fruit/apple-mass", "--json", "--out", "out")
-    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # a shell's background jobs ignore Ctrl-C and hand that on to what they start
+    heeds = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heeds
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "paused\n"
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "interrupted; out was not written; the same command resumes from the parts that were finished" in err
     assert "Traceback" not in err
