@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from posteriori.core.errors import DataError, UnitError
+from posteriori.core.errors import DataError, PosterioriError, UnitError
+from posteriori.domains.nuclei import data
 from posteriori.domains.nuclei.csv_table import IN_KEV
-from posteriori.domains.nuclei.measurements import parse_measurements, read_measurements
+from posteriori.domains.nuclei.measurements import parse_measurements, read_measurements, usable
 
 HEADER = "Z,N,mass_excess [keV],sigma [keV]\n"
 
@@ -57,6 +58,42 @@ def test_what_is_written_reads_back(table: dict[tuple[int, int], tuple[float, fl
 def test_rows_that_cannot_be_used(rows: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         parse_measurements(HEADER + rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is empty"),
+        (" \n\n", "is empty"),
+        ("Z;N;mass_excess [keV];sigma [keV]\n50;82;-76546;2\n", "save it with commas"),
+        ("Z\tN\tmass_excess [keV]\tsigma [keV]\n50\t82\t-76546\t2\n", "save it with commas"),
+    ],
+)
+def test_a_file_that_is_no_table(text: str, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        parse_measurements(text)
+
+
+@pytest.mark.parametrize("year", data.YEARS)
+def test_every_evaluated_mass_is_usable(year: int) -> None:
+    assert len(usable(data.measured(year))) > 1500
+    everything = data.evaluation(year)
+    usable(everything[(everything["Z"] >= 8) & (everything["N"] >= 8)])
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("20,34,-25.0,0.05", "mine: -25 keV for 54Ca lies 2.* MeV from a formula"),  # MeV under a head of keV
+        ("50,82,76546,2", "mine: 76546 keV for 132Sn lies 152.6 MeV"),  # the sign
+        ("50,82,1102851,2", "mass excess of the neutral atom"),  # a binding energy
+        ("2,2,2425,1", "4He has fewer than 8 protons or neutrons"),
+        ("125,200,2425,1", "there is no element Z=125"),
+    ],
+)
+def test_a_mass_that_no_law_can_take_in(row: str, words: str) -> None:
+    with pytest.raises(PosterioriError, match=words):
+        usable(parse_measurements(HEADER + row + "\n"), "mine")
 
 
 def test_columns_files_and_units_that_are_missing(tmp_path: Path) -> None:

@@ -97,6 +97,8 @@ def parse_csv(text: str, name: str = "table") -> CsvTable:
     Each row must have as many fields as the header and the text must end with a line end, so that a truncated file is
     noticed.
     """
+    if not text.strip():
+        raise DataError(f"{name} is empty; give a header such as Z,N,mass_excess [keV],sigma [keV] and rows below it.")
     if not text.endswith(("\n", "\r")):
         raise DataError(f"{name} does not end with a line end, so its last row may be cut; add one if it is complete.")
     if "\0" in text or '"' in text:
@@ -133,6 +135,8 @@ def require(table: CsvTable, columns: tuple[str, ...]) -> None:
 
 def _header(cells: list[str], name: str) -> tuple[list[str], dict[str, str]]:
     """Column names, and their units from the square brackets."""
+    if len(cells) == 1 and (";" in cells[0] or "\t" in cells[0]):
+        raise DataError(f"{name} parts its columns by semicolons or tabs; save it with commas.")
     header: list[str] = []
     units: dict[str, str] = {}
     for cell in cells:

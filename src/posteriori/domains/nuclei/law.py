@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -72,6 +74,14 @@ class Question:
     def masses(self) -> pd.DataFrame:
         """The known masses."""
         return data.measured(self.year) if self.measured is None else self.measured
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Hashes of what the question rests on, by name: the known masses and every baseline's table."""
+        own = {f"AME{self.year}": data.fingerprint(self.year)}
+        if self.measured is not None:
+            own = {"measured masses": hashlib.sha256(self.measured.to_csv(index=False).encode()).hexdigest()[:16]}
+        return own | {f"table {name}": models.fingerprint(name, self.folder) for name in self.baselines}
 
     def target(self, cells: Space, baseline: str) -> Inverse:
         """The question that one baseline asks."""
@@ -162,7 +172,13 @@ def _widening(past: Fitted, question: Question, context: Context) -> Widening:
 
 
 def fit_all(questions: Mapping[str, Question], context: Context) -> dict[str, Fitted]:
-    """Fit the laws of several questions, nothing widened: every baseline of each is a task of its own."""
+    """Fit the laws of several questions, nothing widened: every baseline of each is a task of its own.
+
+    What an interrupted fit had finished is taken up again only where masses and tables are still the same.
+    """
+    if context.store is not None:
+        facts = json.dumps({name: question.fingerprints for name, question in questions.items()})
+        context = replace(context, store=context.store.child(hashlib.sha256(facts.encode()).hexdigest()[:12]))
     keys = [f"{name}:{baseline}" for name, question in questions.items() for baseline in question.baselines]
     found = dict(zip(keys, run_tasks(_fit_one, dict(questions), keys, context, "fitting baselines"), strict=True))
     return {
@@ -189,10 +205,14 @@ def choose(name: str, train: int, folder: Path | None = None) -> tuple[str, ...]
         LeakError: a baseline that saw a later evaluation.
         DataError: a table that is not there or cannot be read.
     """
+    if folder is not None:
+        models.require_folder(folder)
+    chosen = tuple(name.split("+"))
     if name == "mix":
         free = models.leak_free(train)
-        return tuple(b for b in MIX if b in free and b in models.available(folder))
-    chosen = tuple(name.split("+"))
+        chosen = tuple(b for b in MIX if b in free and b in models.available(folder))
+    elif "mix" in chosen:
+        raise OptionError(f"baseline {name!r} joins mix with others; give mix alone, or name every model.")
     for baseline in chosen:
         models.refuse_leak(baseline, train)
         if isinstance(models.baseline(baseline).source, models.Table):

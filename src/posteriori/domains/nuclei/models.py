@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -209,7 +210,7 @@ def load(name: str, folder: Path | None = None) -> pd.DataFrame:
     if not (source.packaged and _has_masstable()):
         help_package = "; or install the masstable package" if source.packaged else ""
         raise DataError(
-            f"the table of {name!r} is not here: put {source.file} below the folder you pass, "
+            f"the table of {name!r} is not here: put {source.file} below the folder given as tables, "
             f"or below ${DATA_VARIABLE}/nuclei{help_package}."
         )
     with as_file(files("masstable") / "data" / source.file) as path:
@@ -221,12 +222,27 @@ def find(file: str, folder: Path | None = None) -> Path | None:
     root = _root(folder)
     if root is None:
         return None
-    if not root.is_dir():
-        raise DataError(f"the data folder {root} does not exist; create it, or correct the folder or ${DATA_VARIABLE}.")
+    require_folder(root)
     found = sorted(root.rglob(file))
     if len(found) > 1:
         raise DataError(f"{file} lies below {root} more than once: {found[0]} and {found[1]}; keep one.")
     return found[0] if found else None
+
+
+def require_folder(folder: Path) -> None:
+    """Raise ``DataError`` where there is no such folder of tables."""
+    if folder.is_dir():
+        return
+    if folder.exists():
+        raise DataError(f"the data folder {folder} is a file; give the folder that it lies in.")
+    raise DataError(f"the data folder {folder} does not exist; create it, or correct the folder or ${DATA_VARIABLE}.")
+
+
+def fingerprint(name: str, folder: Path | None = None) -> str:
+    """SHA-256 of the values of one baseline's table, 16 hexadecimal digits; ``formula`` for a formula."""
+    if isinstance(baseline(name).source, Formula):
+        return "formula"
+    return hashlib.sha256(load(name, folder).to_csv(index=False).encode()).hexdigest()[:16]
 
 
 def _root(folder: Path | None) -> Path | None:

@@ -52,15 +52,18 @@ class Study:
         for method in methods:
             if method != GP:
                 challengers.challenger(method)
+        asked = {
+            (train, name): law.Question(train, law.choose(name, train, self.tables), self.tables)
+            for train in years
+            for name in self.baselines.split("+")
+        }
         rows = []
         cited = [data.citation(year) for year in (*years, self.test)]
-        for train in years:
-            for name in self.baselines.split("+"):
-                question = law.Question(train, law.choose(name, train, self.tables), self.tables)
-                cited += [models.baseline(one).citation for one in question.baselines]
-                for method in methods:
-                    row = score(question, method, self.test, context.child(train, name, method))
-                    rows.append({"train": train, "test": self.test, "baseline": name, "method": method, **row})
+        for (train, name), question in asked.items():
+            cited += [models.baseline(one).citation for one in question.baselines]
+            for method in methods:
+                row = score(question, method, self.test, context.child(train, name, method))
+                rows.append({"train": train, "test": self.test, "baseline": name, "method": method, **row})
         table = recommended(pd.DataFrame(rows))
         return Outcome(
             scores={

@@ -91,6 +91,7 @@ class Study:
                 "rprocess": path_table(found.path[1], found.path[0]),
                 "settled": found.settled,
             },
+            data=question.fingerprints,
             references=[data.citation(self.train), boundness.CITATIONS[boundness.EDITIONS[self.test]]]
             + [models.baseline(name).citation for name in question.baselines],
         )

@@ -79,6 +79,7 @@ class Study:
                 )
             },
             files=_files(tables, formats),
+            data=question.fingerprints,
             references=[data.citation(self.train), *(models.baseline(name).citation for name in question.baselines)],
         )
 

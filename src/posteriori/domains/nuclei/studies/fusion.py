@@ -63,6 +63,7 @@ class Study:
             scores={**found, "verdict": verdict, "baselines": list(question.baselines)},
             report=Report(f"fusion of mass models, AME{self.train} → AME{self.test}, {self.method}", tuple(figures)),
             tables={"fusion": table, "weights": _weights(question.baselines, weights, members[0])},
+            data=question.fingerprints,
             references=[data.citation(self.train), data.citation(self.test)]
             + [models.baseline(name).citation for name in question.baselines],
         )

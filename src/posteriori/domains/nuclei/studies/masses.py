@@ -14,13 +14,14 @@ import torch
 
 from posteriori.audit.report import Gate, Report
 from posteriori.audit.scorecard import audit
+from posteriori.core.errors import OptionError
 from posteriori.core.operator import Selection
 from posteriori.core.posterior import Posterior
 from posteriori.core.run import Context
 from posteriori.core.space import Space
 from posteriori.domains.nuclei import challengers, data, law, models, pictures
 from posteriori.domains.nuclei.chart import chart, distance_to, protons_neutrons, whole_chart
-from posteriori.domains.nuclei.measurements import read_measurements
+from posteriori.domains.nuclei.measurements import read_measurements, usable
 from posteriori.domains.nuclei.separation import separation_energy
 from posteriori.domains.study import Outcome
 
@@ -48,7 +49,8 @@ class Study:
     """Known physics plus a learnt law of its error, fitted to one evaluation and held against a later one.
 
     The nuclei that count are those first measured after the training evaluation (fixed lists); nothing of the later
-    evaluation is used before the scores.
+    evaluation is used before the scores. Masses of one's own may replace known ones; those of nuclei that would be
+    scored are learnt from and not scored.
     """
 
     train: int = 2016
@@ -62,15 +64,14 @@ class Study:
     tables: Path | None = None
     """Folder of mass-model tables; without it POSTERIORI_DATA/nuclei, then the masstable package."""
     extra: Path | None = None
-    """CSV of further measured masses (Z, N, mass_excess [keV], sigma [keV]), taken in beside the training ones."""
+    """CSV of further measured masses (Z, N, mass_excess [keV], sigma [keV]), beside or instead of the training ones."""
 
     def __call__(self, context: Context) -> Outcome:
         """Fit, predict, score."""
         data.ordered(self.train, self.test)
-        question = law.Question(
-            self.train, law.choose(self.baseline, self.train, self.tables), self.tables, self._measured()
-        )
-        later = data.evaluation(self.test).merge(data.new_since(self.train, self.test))
+        baselines, own = law.choose(self.baseline, self.train, self.tables), self._own()
+        question = law.Question(self.train, baselines, self.tables, None if own is None else self._with(own))
+        later = self._later(own)
         cells = law.cells_of(question.masses, later)
         fitted = law.fit(question, context) if self.method == "gp" else None
         if fitted is None:
@@ -90,21 +91,33 @@ class Study:
             pictures=drawn,
             posterior=new,
             tables={"predictions": _table(new, later, question)},
-            data={f"AME{year}": data.fingerprint(year) for year in (self.train, self.test)},
+            data={f"AME{year}": data.fingerprint(year) for year in (self.train, self.test)} | question.fingerprints,
             references=[data.citation(self.train), data.citation(self.test)]
             + [models.baseline(name).citation for name in question.baselines],
         )
 
-    def _measured(self) -> pd.DataFrame | None:
-        if self.extra is None:
-            return None
-        own = read_measurements(self.extra)
+    def _own(self) -> pd.DataFrame | None:
+        return None if self.extra is None else usable(read_measurements(self.extra), self.extra.name)
+
+    def _later(self, own: pd.DataFrame | None) -> pd.DataFrame:
+        """What the later evaluation measured first, without the nuclei that ``own`` tells of."""
+        later = data.evaluation(self.test).merge(data.new_since(self.train, self.test))
+        if own is not None:
+            later = later.merge(data.only_in(later, own))
+        if later.empty:
+            raise OptionError(
+                f"{self.extra} holds all that AME{self.test} measured first; leave some out to be scored."
+            )
+        return later
+
+    def _with(self, own: pd.DataFrame) -> pd.DataFrame:
         known = data.measured(self.train)
         kept = pd.concat([known, own], ignore_index=True).drop_duplicates(data.KEY, keep="last")
         return kept.sort_values(data.KEY).reset_index(drop=True)
 
     def _audit(self, new: Posterior, later: pd.DataFrame) -> Report:
-        gates = dict(ASKED.get((self.train, self.test, self.baseline), {}))
+        asked = (self.train, self.test, self.baseline) if self.extra is None else (0, 0, "")
+        gates = dict(ASKED.get(asked, {}))
         if gates:
             gates |= CALIBRATED[self.train, self.test]
         mass, sigma = (torch.tensor(later[column].to_numpy(np.float64)) for column in ("mass_excess", "sigma"))

@@ -12,6 +12,7 @@ import pandas as pd
 from torch import Tensor
 
 from posteriori.audit.report import Figure, Report
+from posteriori.core.errors import OptionError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.operator import Selection
 from posteriori.core.run import Context
@@ -60,6 +61,10 @@ class Study:
 
     def __call__(self, context: Context) -> Outcome:
         """Fit, rank, replay."""
+        if self.reach < 1 or self.planned <= 0:
+            raise OptionError(
+                f"reach={self.reach}, planned={self.planned:g}; give one step or more and a positive error."
+            )
         wanted = Wanted.parse(self.goal, self.span)
         known = law.cells_of(data.measured(data.known_year(self.train)))
         later = None
@@ -83,6 +88,7 @@ class Study:
             report=report,
             pictures=pictures,
             tables={"next": ahead.table()},
+            data=question.fingerprints,
             references=[*map(data.citation, years), *(models.baseline(name).citation for name in question.baselines)],
         )
 

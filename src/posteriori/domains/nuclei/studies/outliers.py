@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from posteriori.audit.report import Figure, Gate, Report
+from posteriori.core.errors import OptionError
 from posteriori.core.run import Context
 from posteriori.domains.nuclei import data, law, models
 from posteriori.domains.nuclei.suspects import suspects
@@ -48,6 +49,10 @@ class Study:
         data.known_year(self.train)
         if self.test is not None:
             data.ordered(self.train, self.test)
+        if self.limit <= 0:
+            raise OptionError(
+                f"limit={self.limit:g}; give the positive error [keV] from which a value counts as wrong."
+            )
         question = law.Question(self.train, law.choose(self.baseline, self.train, self.tables), self.tables)
         past = law.earlier(question)
         fitted = law.fit_all({"now": question} | ({} if past is None else {"past": past}), context)
@@ -75,6 +80,7 @@ class Study:
             report=report,
             pictures=pictures,
             tables={"suspects": _readable(table)},
+            data=question.fingerprints,
             references=[*map(data.citation, years), *(models.baseline(name).citation for name in question.baselines)],
         )
 

@@ -69,6 +69,7 @@ class Study:
             report=report,
             pictures=_pictures(found) | {_CHAIN: partial(_chain, joint, pairs["S_n"], self.train)},
             tables={"energies": pd.concat([quantity.table() for quantity in found], ignore_index=True)},
+            data=question.fingerprints,
             references=[data.citation(self.train), data.citation(self.test)]
             + [models.baseline(name).citation for name in question.baselines],
         )

@@ -20,8 +20,8 @@ from posteriori.core.operator import Selection
 from posteriori.core.run import Context
 from posteriori.core.space import Space
 from posteriori.domains.nuclei import data, law, models
-from posteriori.domains.nuclei.chart import chart, distance_to, parse_nuclide, protons_neutrons, whole_chart
-from posteriori.domains.nuclei.measurements import read_measurements
+from posteriori.domains.nuclei.chart import SYMBOLS, chart, distance_to, parse_nuclide, protons_neutrons, whole_chart
+from posteriori.domains.nuclei.measurements import read_measurements, usable
 from posteriori.domains.nuclei.pictures import Colours, draw_chart, outline
 from posteriori.domains.nuclei.updating import from_scratch, updated
 from posteriori.domains.study import Outcome
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 NEAR = 10
 """Steps from a new mass within which its neighbours are shown and scored."""
 TOLERANCE = 1e-6
+SMALLEST_ZMAX = 20
 FAST = 1.0  # [CPU s]
 
 
@@ -67,6 +68,8 @@ class Study:
         data.known_year(self.train)
         if self.test is not None:
             data.ordered(self.train, self.test)
+        if not SMALLEST_ZMAX <= self.zmax <= len(SYMBOLS) - 1:
+            raise OptionError(f"zmax={self.zmax}; give a proton number from {SMALLEST_ZMAX} to {len(SYMBOLS) - 1}.")
         new = self._new()
         question = law.Question(self.train, law.choose(self.baseline, self.train, self.tables), self.tables)
         fitted = law.fit(question, context)
@@ -87,17 +90,25 @@ class Study:
             posterior=change.near(),
             pictures={"What the new mass says about its neighbours": partial(change.picture, question)},
             tables={"changes": change.table()},
+            data=question.fingerprints,
             references=[*map(data.citation, years), *(models.baseline(name).citation for name in question.baselines)],
         )
 
     def _new(self) -> pd.DataFrame:
         if self.file is not None:
-            return read_measurements(self.file)
+            if self.mass is not None or self.sigma is not None:
+                raise OptionError(f"both file={self.file} and mass or sigma are given; give one of the two.")
+            return usable(read_measurements(self.file), self.file.name)
         z, n = parse_nuclide(self.nuclide)
+        if min(z, n) < data.SMALLEST:
+            raise OptionError(f"{self.nuclide} has fewer than {data.SMALLEST} protons or neutrons; name a heavier one.")
         if self.mass is not None:
             if self.sigma is None or not self.sigma > 0:
                 raise OptionError(f"sigma={self.sigma} of the mass of {self.nuclide} must be given and positive [keV].")
-            return pd.DataFrame({"Z": [z], "N": [n], "mass_excess": [self.mass], "sigma": [self.sigma]})
+            given = pd.DataFrame({"Z": [z], "N": [n], "mass_excess": [self.mass], "sigma": [self.sigma]})
+            return usable(given, "mass")
+        if self.sigma is not None:
+            raise OptionError(f"sigma={self.sigma:g} is given without a mass; give mass=… [keV] too.")
         if self.test is None:
             raise OptionError(f"give the mass of {self.nuclide} as mass=… sigma=… [keV], or a test evaluation.")
         later = data.measured(self.test)
