@@ -43,6 +43,10 @@ def test_the_folder_holds_what_was_asked_and_found(tmp_path: Path) -> None:
     assert json.loads((folder / "audit.json").read_text())["passed"]
     assert float(po.load(folder / "run.nc").mean().sel(fruit="apple")) == pytest.approx(scores["mean_g"], rel=1e-12)
     assert {"note.txt", "readings.csv", "run.nc:/posterior/apple"} <= set(record.results)
+    stored = po.load(folder / "run.nc")
+    assert stored.run is not None
+    assert stored.run.method == record.command
+    assert po.cite(stored) == "Newton (1687), Principia."
 
 
 def test_only_the_folder_is_left_behind(tmp_path: Path) -> None:

@@ -149,7 +149,9 @@ def test_unknown_baselines_formulae_and_missing_files(tmp_path: Path) -> None:
         baseline("ws5")
     with pytest.raises(OptionError, match="'dz10' is a formula"):
         load("dz10", tmp_path)
-    with pytest.raises(DataError, match=r"put wlwm14.o2 below the folder given as tables, or below \$POSTERIORI_DATA/nuclei"):
+    with pytest.raises(
+        DataError, match=r"put wlwm14.o2 below the folder given as tables, or below \$POSTERIORI_DATA/nuclei"
+    ):
         load("ws4", tmp_path)
     with pytest.raises(DataError, match="does not exist"):
         load("ws4", tmp_path / "none")

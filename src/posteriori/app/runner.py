@@ -22,8 +22,9 @@ from posteriori.app.folder import digests, require_new, written_whole
 from posteriori.app.record import Record, command
 from posteriori.app.report import Page
 from posteriori.core.infer import THREADS, fixed_threads, require_device
+from posteriori.core.posterior import Posterior
 from posteriori.core.random import Rng
-from posteriori.core.run import Context, Progress, silent, versions
+from posteriori.core.run import Context, Progress, Run, silent, versions
 from posteriori.core.store import Store
 from posteriori.core.tasks import workers
 from posteriori.domains.study import Outcome, Study
@@ -107,8 +108,26 @@ def _answer(job: Job, folder: Path, progress: Progress, store: Store | None) -> 
         references=tuple(dict.fromkeys([*(() if made is None else made.references), *outcome.references])),
         results={},
     )
+    if outcome.posterior is not None and made is None:
+        outcome = replace(outcome, posterior=_stamped(outcome.posterior, record))
     scores = {"seconds": seconds["wall"], **outcome.scores}
     return _write(folder, outcome, {name: plain(score) for name, score in scores.items()}, record, job.entry.about)
+
+
+def _stamped(posterior: Posterior, record: Record) -> Posterior:
+    """``posterior`` with how the study made it, where no single method did."""
+    made = Run(
+        method=record.command,
+        seed=record.seed,
+        device=record.device,
+        threads=record.threads,
+        versions=dict(record.versions),
+        hashes=dict(record.data),
+        wall_seconds=record.seconds["wall"],
+        cpu_seconds=record.seconds["cpu"],
+        references=record.references,
+    )
+    return posterior.made_by(made, posterior.observed)
 
 
 def _write(folder: Path, outcome: Outcome, scores: Mapping[str, Any], record: Record, about: str) -> Finished:

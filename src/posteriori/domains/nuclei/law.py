@@ -81,7 +81,8 @@ class Question:
         own = {f"AME{self.year}": data.fingerprint(self.year)}
         if self.measured is not None:
             own = {"measured masses": hashlib.sha256(self.measured.to_csv(index=False).encode()).hexdigest()[:16]}
-        return own | {f"table {name}": models.fingerprint(name, self.folder) for name in self.baselines}
+        tables = [name for name in self.baselines if isinstance(models.baseline(name).source, models.Table)]
+        return own | {f"table {name}": models.fingerprint(name, self.folder) for name in tables}
 
     def target(self, cells: Space, baseline: str) -> Inverse:
         """The question that one baseline asks."""

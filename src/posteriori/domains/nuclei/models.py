@@ -239,9 +239,7 @@ def require_folder(folder: Path) -> None:
 
 
 def fingerprint(name: str, folder: Path | None = None) -> str:
-    """SHA-256 of the values of one baseline's table, 16 hexadecimal digits; ``formula`` for a formula."""
-    if isinstance(baseline(name).source, Formula):
-        return "formula"
+    """SHA-256 of the values of one baseline's table, 16 hexadecimal digits."""
     return hashlib.sha256(load(name, folder).to_csv(index=False).encode()).hexdigest()[:16]
 
 
