@@ -103,6 +103,10 @@ def test_columns_files_and_units_that_are_missing(tmp_path: Path) -> None:
         parse_measurements("Z,N,mass_excess,sigma\n50,82,-76546,2\n")
     with pytest.raises(DataError, match="cannot read"):
         read_measurements(tmp_path / "none.csv")
+    with (tmp_path / "vast.csv").open("wb") as vast:
+        vast.truncate(10**10)
+    with pytest.raises(DataError, match="10000 MB, more than any table"):
+        read_measurements(tmp_path / "vast.csv")
     (tmp_path / "latin.csv").write_bytes(b"Z,N,mass_excess [keV],sigma [keV]\n50,82,-76546,2 \xb1\n")
     with pytest.raises(DataError, match="not UTF-8"):
         read_measurements(tmp_path / "latin.csv")

@@ -22,6 +22,7 @@ IN_KEV: Mapping[str, float] = MappingProxyType(
     }
 )
 
+LARGEST_FILE = 50_000_000  # bytes; the whole chart of a model takes 1 % of that
 _INTEGER = re.compile(r"[0-9]{1,4}")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 
@@ -83,6 +84,8 @@ class CsvTable:
 def read_csv(path: Path) -> CsvTable:
     """The rows of a CSV file, as ``parse_csv``."""
     try:
+        if (size := path.stat().st_size) > LARGEST_FILE:
+            raise DataError(f"{path} holds {size / 1e6:.0f} MB, more than any table of nuclei; give the right file.")
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as problem:
         raise DataError(f"cannot read {path}: {problem.strerror}; give the path of a CSV file.") from problem

@@ -68,7 +68,7 @@ def usable(masses: pd.DataFrame, name: str = "table") -> pd.DataFrame:
     worst = int(off.argmax())
     if off[worst] > FAR_OFF:
         raise DataError(
-            f"{name}: {excess[worst]:g} keV for {names[worst]} lies {off[worst] / 1e3:.1f} MeV from a formula that is "
+            f"{name}: {excess[worst]:g} keV for {names[worst]} lies {off[worst] / 1e3:.4g} MeV from a formula that is "
             "good to a few; check its unit and sign, and that it is the mass excess of the neutral atom."
         )
     return masses
