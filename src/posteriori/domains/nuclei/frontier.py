@@ -16,7 +16,7 @@ from posteriori.core.target import Target
 from posteriori.domains.nuclei.chart import protons_neutrons
 from posteriori.inference.exact import evidence_parts, linear_gaussian
 
-FOLDS = 12
+FOLDS = 60
 SHARE = 1 / 3  # of the chain ends that one fold holds out
 DEPTHS = (1, 1, 1, 1, 1, 1, 2, 2, 2, 3)  # nuclei from an end, dealt at random
 SHORTEST = 8  # a chain of fewer isotopes keeps its ends
