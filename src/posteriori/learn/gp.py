@@ -36,8 +36,8 @@ class GaussianProcess(nn.Module):
         self, space: Space, points: Tensor, kernel: Kernel, mean: Tensor | None = None, basis: Tensor | None = None
     ) -> None:
         super().__init__()
-        if len(points) != space.size:
-            raise ShapeError(f"{len(points)} points do not fit {space} of {space.size} cells.")
+        if points.ndim != 2 or len(points) != space.size:
+            raise ShapeError(f"points {tuple(points.shape)} should be ({space.size}, coordinates), one row a cell.")
         self.space = space
         zero = torch.zeros(space.shape, dtype=torch.float64)
         self.register_buffer("location", zero if mean is None else space.check(mean, "mean"))

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from posteriori.core.errors import DataError
+from posteriori.core.errors import DataError, ShapeError
 
 
 class Kernel(nn.Module, ABC):
@@ -101,6 +101,8 @@ class Matern(Kernel):
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         number = self.numbers.values()
+        if x.shape[-1] != len(number) - 1:
+            raise ShapeError(f"points of {x.shape[-1]} coordinates need as many lengths; {len(number) - 1} were given.")
         lengths = torch.stack([number[f"length_{i}"] for i in range(x.shape[-1])])
         gap = x[:, None] / lengths - y / lengths
         r = (gap.square().sum(-1) + 1e-24).sqrt()

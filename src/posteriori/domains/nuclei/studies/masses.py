@@ -206,6 +206,8 @@ def _charts(fitted: law.Fitted, question: law.Question, context: Context) -> dic
     added, sd = (whole.location - physics).numpy() / 1e3, whole.spread().numpy() / 1e3
     operator = separation_energy(whole.space, "S_n")
     energy = operator(whole.location).numpy() / 1e3
+    pairs = separation_energy(whole.space, "S_2n")
+    smooth = pairs.codomain, pairs(whole.location).numpy() / 2e3
     return {
         "What the data add to the known physics": partial(
             pictures.chart_picture,
@@ -217,13 +219,13 @@ def _charts(fitted: law.Fitted, question: law.Question, context: Context) -> dic
         "Standard deviation of the mass": partial(
             pictures.chart_picture, whole.space, sd, pictures.Colours("standard deviation [MeV]", low=0.0), known
         ),
-        "One-neutron separation energy; the r-process runs between 2 and 3 MeV": partial(
-            _draw_separation, operator.codomain, energy, known
+        "One-neutron separation energy; lines where S_2n / 2, free of odd-even jumps, is 2 and 3 MeV": partial(
+            _draw_separation, operator.codomain, energy, smooth, known
         ),
     }
 
 
-def _draw_separation(cells: Space, energy: np.ndarray, known: Space) -> Figure:
+def _draw_separation(cells: Space, energy: np.ndarray, smooth: tuple[Space, np.ndarray], known: Space) -> Figure:
     figure = pictures.chart_picture(cells, energy, pictures.Colours("S_n [MeV]", low=0.0, high=15.0), known)
-    pictures.contours(figure.axes[0], cells, energy, (2.0, 3.0), "MeV")
+    pictures.contours(figure.axes[0], *smooth, (2.0, 3.0), "MeV")
     return figure
