@@ -77,11 +77,6 @@ def matern52(r: Tensor) -> Tensor:
     return (1 + s + s * s / 3) * torch.exp(-s)
 
 
-def squared_exponential(r: Tensor) -> Tensor:
-    """exp(-r²/2)."""
-    return torch.exp(-0.5 * r * r)
-
-
 class Matern(Kernel):
     """amplitude² · Matérn(ν) of the scaled distance, ν = 1/2, 3/2, 5/2, one length for each coordinate.
 

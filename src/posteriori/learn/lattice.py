@@ -70,12 +70,12 @@ def lattice_sum(lattice: Lattice, views: Sequence[tuple[Tensor, Tensor]], parts:
         views: pairs of point sets (n, 2) and (m, 2); a view whose two sets are one object is symmetric, and so must
             all amplitudes be then: half of the work is saved.
     """
-    reach_check(lattice, views)
+    _refuse_far(lattice, views)
     flat = [tensor for part in parts for tensor in (part.table, part.at_x, part.at_y)]
     return _LatticeSum.apply(lattice, tuple(views), tuple(part.view for part in parts), *flat)  # type: ignore[no-untyped-call]
 
 
-def reach_check(lattice: Lattice, views: Sequence[tuple[Tensor, Tensor]]) -> None:
+def _refuse_far(lattice: Lattice, views: Sequence[tuple[Tensor, Tensor]]) -> None:
     """Refuse points further apart than the lattice reaches.
 
     Raises:

@@ -35,7 +35,6 @@ QUOTED = MarginalLikelihood(Exact(), steps=12)
 """How a law is fitted where the quoted errors stand for themselves."""
 HEAVY = Reweighted(MarginalLikelihood(Exact(), steps=8), MarginalLikelihood(Exact(), steps=5), degrees=2.0)
 """How a law is fitted where errors are heavy-tailed."""
-TABLE_FREE = ("dz10", "dz28")
 MIX = ("dz10", "dz28", "frdm2012", "ws3", "ws4")
 """What ``mix`` takes when its file is there and its own fit saw nothing later than the training year."""
 
