@@ -22,7 +22,7 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / "python"
 STAMP = VENV / "installed.json"
 OLDEST = (3, 11)
-EVERYTHING = ("nuclei", "scale", "dev")
+EVERYTHING = ("nuclei", "geophysics", "scale", "peers", "dev")
 
 
 def demo(arguments: list[str]) -> int:
@@ -64,7 +64,7 @@ def figures(arguments: list[str]) -> int:
 
 def bench(arguments: list[str]) -> int:
     """Time the package against its peers."""
-    return scripts("benchmarks", arguments)
+    return scripts("bench", arguments)
 
 
 def docs(arguments: list[str]) -> int:

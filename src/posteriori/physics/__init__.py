@@ -1,3 +1,3 @@
-"""Known laws, one a file: here the masses of nuclei and what their electrons add."""
+"""Known laws, one a file: masses of nuclei, waves, potential fields, electric and diffusive fields, travel times."""
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Geophysical inversion: surveys and their files, problems on real data, and what is asked of them."""

@@ -1,0 +1,1 @@
+"""Studies of geophysical inversion; each file is one."""
