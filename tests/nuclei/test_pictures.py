@@ -10,9 +10,11 @@ import torch
 from matplotlib.figure import Figure
 
 from posteriori.audit.reliability import reliability_curve
+from posteriori.domains import picture
 from posteriori.domains.nuclei import pictures
 from posteriori.domains.nuclei.chart import chart, whole_chart
-from posteriori.domains.nuclei.pictures import Chain, Colours
+from posteriori.domains.nuclei.pictures import Chain
+from posteriori.domains.picture import Colours
 
 
 def png(figure: Figure) -> int:
@@ -45,7 +47,7 @@ def test_ends_of_the_colours(colours: Colours, values: list[float], ends: tuple[
 
 def test_the_outline_is_the_border_of_the_set() -> None:
     """A 2 × 3 block has ten sides, a nucleus apart four."""
-    figure, axes = pictures.blank(4, 3)
+    figure, axes = picture.blank(4, 3)
     pictures.outline(axes, chart([20, 20, 20, 21, 21, 21, 30], [30, 31, 32, 30, 31, 32, 60]))
     x = np.asarray(axes.lines[0].get_xdata())
     assert np.isnan(x).sum() == 14
@@ -68,7 +70,7 @@ def test_the_chart_shows_the_values(colours: Colours) -> None:
 def test_a_calibrated_law_lies_on_the_diagonal() -> None:
     """2000 uniform probabilities stay within four standard errors of every level."""
     pit = np.random.default_rng(0).uniform(size=2000)
-    figure = pictures.calibration_picture({"law": pit})
+    figure = picture.calibration_picture({"law": pit})
     x, y = figure.axes[0].lines[1].get_data()
     assert np.abs(np.asarray(y) - np.asarray(x)).max() < 4 * 0.5 / np.sqrt(2000)
     assert png(figure) > 5000
@@ -97,11 +99,11 @@ def test_a_chain_is_shown_in_mev_less_its_reference() -> None:
 def test_reliability_and_coverage_show_their_numbers() -> None:
     stated = torch.tensor([0.1, 0.1, 0.9, 0.9], dtype=torch.float64)
     curve = reliability_curve(stated, torch.tensor([0.0, 1.0, 1.0, 1.0], dtype=torch.float64), bins=5)
-    figure = pictures.reliability_picture(curve, "it is bound")
+    figure = picture.reliability_picture(curve, "it is bound")
     found = figure.axes[0].containers[0].lines[0].get_data()
     assert np.asarray(found) == pytest.approx(np.array([[0.1, 0.9], [0.5, 1.0]]))
     assert png(figure) > 5000
     shares = {"joint": {"S_n": (0.7, 0.02), "S_p": (0.6, 0.03)}, "ignored": {"S_n": (0.9, 0.02)}}
-    figure = pictures.levels_picture(shares, 0.68)
+    figure = picture.levels_picture(shares, 0.68)
     assert np.asarray(figure.axes[0].containers[1].lines[0].get_ydata()) == pytest.approx([90.0])
     assert png(figure) > 5000

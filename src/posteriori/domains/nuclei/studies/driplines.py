@@ -22,6 +22,7 @@ from posteriori.core.errors import OptionError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.run import Context
 from posteriori.core.space import Space
+from posteriori.domains import picture
 from posteriori.domains.nuclei import boundness, data, law, models, pictures
 from posteriori.domains.nuclei.chart import protons_neutrons, whole_chart
 from posteriori.domains.nuclei.driplines import (
@@ -199,28 +200,28 @@ class _Found:
                 pictures.chart_picture,
                 self.cells,
                 np.where(self.judged.numpy(), alive, np.nan),
-                pictures.Colours("P(bound)", 0.0, 1.0),
+                picture.Colours("P(bound)", 0.0, 1.0),
                 known,
             ),
             "r-process path, by S_2n / 2, which is S_n without its odd-even jumps": partial(
                 pictures.chart_picture,
                 self.smooth_path[0],
                 np.where(odds > 0.02, odds, np.nan),
-                pictures.Colours(f"P({low:g} MeV < S_2n / 2 < {high:g} MeV)", 0.0, 1.0),
+                picture.Colours(f"P({low:g} MeV < S_2n / 2 < {high:g} MeV)", 0.0, 1.0),
                 known,
             ),
             "Standard deviation of the mass where P(bound) > 5 %, with lines of equal S_2n / 2": partial(
                 _spread_picture, self.masses, spread, known
             ),
             "Are the probabilities of being bound kept? Nuclei settled later; numbers: cases": partial(
-                pictures.reliability_picture, curve, "a nucleus is bound"
+                picture.reliability_picture, curve, "a nucleus is bound"
             ),
         }
 
 
 def _spread_picture(masses: Gaussian, spread: np.ndarray, known: Space) -> Figure:
-    figure, axes = pictures.blank(8.6, 4.8)
-    pictures.draw_chart(axes, masses.space, spread, pictures.Colours("standard deviation [MeV]", 0.02, log=True))
+    figure, axes = picture.blank(8.6, 4.8)
+    pictures.draw_chart(axes, masses.space, spread, picture.Colours("standard deviation [MeV]", 0.02, log=True))
     energy = separation_energy(masses.space, "S_2n")
     halves = energy(masses.location.detach()).numpy() / 2e3
     pictures.contours(axes, energy.codomain, halves, (2, 4, 6, 8, 10, 14), "MeV")

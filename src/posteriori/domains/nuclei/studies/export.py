@@ -13,6 +13,7 @@ import torch
 from posteriori.audit.report import Figure, Gate, Report
 from posteriori.core.errors import OptionError
 from posteriori.core.run import Context
+from posteriori.domains import picture
 from posteriori.domains.nuclei import data, law, models, pictures
 from posteriori.domains.nuclei.chart import whole_chart
 from posteriori.domains.nuclei.export import JointTables
@@ -74,7 +75,7 @@ class Study:
                     pictures.chart_picture,
                     masses.space,
                     draws.std(0).numpy() / 1e3,
-                    pictures.Colours("standard deviation [MeV]", 0.02, log=True),
+                    picture.Colours("standard deviation [MeV]", 0.02, log=True),
                     law.cells_of(question.masses),
                 )
             },

@@ -19,6 +19,7 @@ from posteriori.core.operator import Selection
 from posteriori.core.posterior import Posterior
 from posteriori.core.run import Context
 from posteriori.core.space import Space
+from posteriori.domains import picture
 from posteriori.domains.nuclei import challengers, data, law, models, pictures
 from posteriori.domains.nuclei.chart import chart, distance_to, protons_neutrons, whole_chart
 from posteriori.domains.nuclei.measurements import read_measurements, usable
@@ -171,7 +172,7 @@ def _pictures(
     longest = int(later["Z"].mode().iloc[0])
     return {
         "Calibration: share of later masses inside the credible interval of each level": partial(
-            pictures.calibration_picture, {"joint law": pit.numpy()}
+            picture.calibration_picture, {"joint law": pit.numpy()}
         ),
         "Error against the distance from the known region": partial(
             pictures.distance_picture, steps, error.numpy(), spread.numpy()
@@ -213,11 +214,11 @@ def _charts(fitted: law.Fitted, question: law.Question, context: Context) -> dic
             pictures.chart_picture,
             whole.space,
             added,
-            pictures.Colours("posterior mean less baseline [MeV]", centred=True),
+            picture.Colours("posterior mean less baseline [MeV]", centred=True),
             known,
         ),
         "Standard deviation of the mass": partial(
-            pictures.chart_picture, whole.space, sd, pictures.Colours("standard deviation [MeV]", low=0.0), known
+            pictures.chart_picture, whole.space, sd, picture.Colours("standard deviation [MeV]", low=0.0), known
         ),
         "One-neutron separation energy; lines where S_2n / 2, free of odd-even jumps, is 2 and 3 MeV": partial(
             _draw_separation, operator.codomain, energy, smooth, known
@@ -226,6 +227,6 @@ def _charts(fitted: law.Fitted, question: law.Question, context: Context) -> dic
 
 
 def _draw_separation(cells: Space, energy: np.ndarray, smooth: tuple[Space, np.ndarray], known: Space) -> Figure:
-    figure = pictures.chart_picture(cells, energy, pictures.Colours("S_n [MeV]", low=0.0, high=15.0), known)
+    figure = pictures.chart_picture(cells, energy, picture.Colours("S_n [MeV]", low=0.0, high=15.0), known)
     pictures.contours(figure.axes[0], *smooth, (2.0, 3.0), "MeV")
     return figure

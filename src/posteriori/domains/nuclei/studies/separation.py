@@ -16,6 +16,7 @@ from posteriori.audit.report import Figure as Measured
 from posteriori.audit.report import Gate, Report
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.run import Context
+from posteriori.domains import picture
 from posteriori.domains.nuclei import data, law, models, pictures
 from posteriori.domains.nuclei.chart import chart, protons_neutrons
 from posteriori.domains.nuclei.pair_scores import Compared, compared
@@ -120,7 +121,7 @@ def _pictures(found: list[Compared]) -> dict[str, Callable[[], Figure]]:
     pits = {q.name: q.scored["all"]["joint"].pit() for q in found}
     return {
         "Coverage of the 68 % intervals of later energies (bars: one standard error)": partial(
-            pictures.levels_picture, shares, 0.68
+            picture.levels_picture, shares, 0.68
         ),
-        "Calibration of the joint law at every level": partial(pictures.calibration_picture, pits),
+        "Calibration of the joint law at every level": partial(picture.calibration_picture, pits),
     }

@@ -22,8 +22,9 @@ from posteriori.core.space import Space
 from posteriori.domains.nuclei import data, law, models
 from posteriori.domains.nuclei.chart import SYMBOLS, chart, distance_to, parse_nuclide, protons_neutrons, whole_chart
 from posteriori.domains.nuclei.measurements import read_measurements, usable
-from posteriori.domains.nuclei.pictures import Colours, draw_chart, outline
+from posteriori.domains.nuclei.pictures import draw_chart, outline
 from posteriori.domains.nuclei.updating import from_scratch, updated
+from posteriori.domains.picture import Colours
 from posteriori.domains.study import Outcome
 
 if TYPE_CHECKING:
