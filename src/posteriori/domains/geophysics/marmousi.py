@@ -1,0 +1,174 @@
+"""Velocity sections: the user's file (Marmousi's raw floats too), or one of layers and faults made in code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from scipy.ndimage import gaussian_filter
+
+from posteriori.core.errors import DataError, OptionError
+from posteriori.core.random import Rng
+from posteriori.domains.geophysics.segy import read_segy
+
+SPACING = 7.5
+"""Node spacing of the raw Marmousi file that circulates as ``vp_marmousi_bi`` [m]."""
+SHAPE = (1601, 401)
+"""Its nodes along x and z; z is fastest."""
+WATER = 1500.0
+ROCKS = (300.0, 9000.0)
+"""Velocities [m/s] outside which a file is taken to be something else."""
+
+
+def read_section(path: str | Path, shape: tuple[int, int] | None = None, spacing: float = SPACING) -> xr.DataArray:
+    """P velocity [m/s] over (z, x) [m], from raw little-endian float32, ``.npy``, netCDF or SEG-Y.
+
+    Raw files and ``.npy`` are (x, z), z fastest, as the Marmousi file is. km/s are told from m/s by their size.
+
+    Args:
+        path: the file.
+        shape: nodes (nx, nz) of a raw file; Marmousi's without.
+        spacing: of the nodes [m], both ways; netCDF brings its own.
+
+    Raises:
+        DataError: no such file, a wrong length, or values that are no velocities; the message says which and where.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"there is no file {path}.")
+    if not spacing > 0:
+        raise OptionError(f"spacing {spacing} m must be positive.")
+    if path.suffix == ".nc":
+        return _labelled(path)
+    if path.suffix in (".segy", ".sgy"):
+        values = read_segy(path, interval=0.001).values
+    elif path.suffix == ".npy":
+        values = np.load(path)
+    else:
+        nx, nz = shape or SHAPE
+        raw = np.fromfile(path, "<f4")
+        if raw.size != nx * nz:
+            raise DataError(
+                f"{path} holds {raw.size} floats, not {nx} × {nz} = {nx * nz}; say its shape (nx,nz), or copy it again."
+            )
+        values = raw.reshape(nx, nz)
+    if values.ndim != 2 or min(values.shape) < 8:
+        raise DataError(f"{path} has shape {values.shape}; a section (x, z) of at least 8 × 8 nodes is needed.")
+    return _checked(path, np.asarray(values, float).T, *(spacing * np.arange(n) for n in values.shape[::-1]))
+
+
+def synthetic_section(rng: Rng, nz: int = 400, nx: int = 1000, spacing: float = SPACING) -> xr.DataArray:
+    """A section (z, x) [m/s] in the manner of Marmousi: water, dipping layers on an unconformity, normal faults.
+
+    Depths fold and dip slowly; faults displace everything below them; a deeper set of layers dips otherwise. Layers are
+    20 to 150 m thick, and their velocities scatter by about an eighth around a trend that grows with depth.
+    """
+    draw = rng.numpy
+    z, x = spacing * np.arange(nz)[:, None], spacing * np.arange(nx)[None, :]
+    depth, width = z[-1, 0], x[0, -1]
+    bend = sum(
+        draw.normal(0, 0.02 * depth) * np.sin(2 * np.pi * (x / width * k + draw.uniform()))
+        for k in (0.5, 1.0, 1.7, 2.6)
+    )
+    level = z - bend - draw.normal(0, 0.05) * (x - 0.5 * width)
+    for _ in range(draw.integers(3, 6)):
+        dip = np.tan(np.radians(draw.uniform(50, 75)) * draw.choice([-1, 1]))
+        at = draw.uniform(0.1, 0.9) * width
+        throw = draw.uniform(0.02, 0.08) * depth
+        side = x > at + z / dip
+        level = level + np.where(side, throw, 0.0) * np.clip(z / (0.5 * depth), 0.0, 1.0)
+    edge = draw.uniform(0.5, 0.75) * depth + draw.normal(0, 0.04) * (x - 0.5 * width)
+    below = level > edge
+    deeper = level - draw.normal(0, 0.15) * (x - 0.5 * width)
+    ratio = np.where(below, _layers(draw, deeper), _layers(draw, level))
+    trend = WATER + 150.0 + 2300.0 * np.clip(z - 200.0, 0, None) / 2800.0
+    velocity = np.clip(trend * (1 + ratio), WATER, 4700.0)
+    velocity[np.broadcast_to(z <= 200.0, velocity.shape)] = WATER
+    return _array(velocity, z[:, 0], x[0])
+
+
+def smoothed(section: xr.DataArray, sigma: float, water: float) -> xr.DataArray:
+    """The section blurred by a Gaussian of ``sigma`` [m] below the known ``water`` [m]; the water as it is.
+
+    The water does not leak into the rocks: the blur is that of the rocks alone.
+    """
+    spacing = float(section["z"][1] - section["z"][0])
+    rock = (section["z"].values > water)[:, None] * np.ones(section.shape)
+    values = section.values
+    near = gaussian_filter(rock, sigma / spacing, mode="nearest")
+    blurred = gaussian_filter(values * rock, sigma / spacing, mode="nearest") / np.maximum(near, 1e-9)
+    return section.copy(data=np.where(rock > 0, blurred, values))
+
+
+def water_depth(section: xr.DataArray) -> float:
+    """Depth [m] of the last node down to which all of the section is water; -1 without water."""
+    wet = np.all(np.abs(section.values - WATER) < 1.0, axis=1)
+    return float(section["z"][int(wet.argmin()) - 1]) if wet[0] else -1.0
+
+
+def coarsened(section: xr.DataArray, block: int) -> xr.DataArray:
+    """Block means of ``block`` × ``block`` nodes, at their centres; nodes left over at the far edges are dropped."""
+    if block < 1 or min(section.shape) < 8 * block:
+        raise OptionError(f"blocks of {block} nodes leave too little of a section {section.shape}; give a smaller one.")
+    return section.coarsen(z=block, x=block, boundary="trim").mean()
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Part of a section, ``x`` from ``low`` to ``high`` [m], its distances counted from its own edge."""
+
+    low: float
+    high: float
+
+    def __call__(self, section: xr.DataArray) -> xr.DataArray:
+        part = section.sel(x=slice(self.low - 1e-6, self.high + 1e-6))
+        if part.sizes["x"] < 8:
+            raise OptionError(
+                f"x from {self.low:g} to {self.high:g} m leaves {part.sizes['x']} columns of the section."
+            )
+        return part.assign_coords(x=part["x"] - float(part["x"][0]))
+
+
+def _layers(draw: np.random.Generator, level: np.ndarray) -> np.ndarray:
+    """Relative velocity (of mean zero) that is constant within layers of random thickness."""
+    low, high = float(level.min()) - 200.0, float(level.max()) + 200.0
+    thickness = 20.0 + draw.exponential(60.0, 400).clip(0, 130.0)
+    tops = low + thickness.cumsum()
+    tops = tops[tops < high]
+    slow = gaussian_filter(draw.normal(size=len(tops) + 1), 2.0)
+    value = 0.08 * draw.normal(size=len(tops) + 1) + 0.10 * slow / max(slow.std(), 1e-9)
+    return value[np.searchsorted(tops, level)]
+
+
+def _labelled(path: Path) -> xr.DataArray:
+    with xr.open_dataset(path, engine="h5netcdf") as held:
+        names = [name for name in held.data_vars if set(held[name].dims) == {"z", "x"}]
+        if len(names) != 1:
+            raise DataError(f"{path} needs one variable over (z, x); it has {names or list(held.data_vars)}.")
+        found = held[names[0]].transpose("z", "x").load()
+    z, x = (np.asarray(found[d].values, float) for d in ("z", "x"))
+    for name, axis in (("z", z), ("x", x)):
+        steps = np.diff(axis)
+        if len(axis) < 8 or not (steps > 0).all() or np.ptp(steps) > 1e-3 * steps.mean():
+            raise DataError(f"{path}: {name} must rise in even steps (depth downwards), in metres.")
+    return _checked(path, np.asarray(found.values, float), z, x)
+
+
+def _checked(path: Path, values: np.ndarray, z: np.ndarray, x: np.ndarray) -> xr.DataArray:
+    if not np.isfinite(values).all():
+        at = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+        raise DataError(f"{path}: the velocity at (z, x) node {at} is not finite; fill or cut the model first.")
+    scale = 1000.0 if values.max() < 20.0 else 1.0
+    values = scale * values
+    if values.min() < ROCKS[0] or values.max() > ROCKS[1]:
+        raise DataError(
+            f"{path} holds {values.min():g} to {values.max():g} m/s, outside {ROCKS}: is it a velocity, "
+            "in m/s or km/s, with the right shape and byte order?"
+        )
+    return _array(values, z, x)
+
+
+def _array(values: np.ndarray, z: np.ndarray, x: np.ndarray) -> xr.DataArray:
+    return xr.DataArray(values, {"z": z, "x": x}, ("z", "x"), "velocity", attrs={"units": "m/s"})
