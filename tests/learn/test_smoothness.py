@@ -19,6 +19,7 @@ from posteriori.inference.exact import Exact
 from posteriori.inference.marginal_likelihood import MarginalLikelihood
 from posteriori.learn.depth import depth_scale
 from posteriori.learn.modes import Modes
+from posteriori.learn.penalty import roughness
 from posteriori.learn.smoothness import Roughness, Smoothness
 
 UNEQUAL = Space("density", {"z": [10.0, 30.0, 80.0], "y": [0.0, 5.0], "x": [-3.0, 0.0, 1.0, 7.0]}, "kg/m^3")
@@ -69,6 +70,17 @@ def test_the_precision_is_that_of_finite_volumes_on_unequal_cells() -> None:
     x = prior.sample(3, Rng(0))
     charge = torch.einsum("bi,ij,bj->b", UNEQUAL.flat(x), precision, UNEQUAL.flat(x))
     torch.testing.assert_close(prior.encode(x).square().flatten(1).sum(1).detach(), charge)
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_penalties_by_differences_are_those_of_the_modes(order: int) -> None:
+    rows = roughness(UNEQUAL, order).rows()
+    torch.testing.assert_close(rows.mT @ rows, torch.from_numpy(penalties(UNEQUAL)[order]))
+    x = Rng(2).normal((3, *UNEQUAL.shape))
+    modes = Modes(UNEQUAL)
+    squared = sum(modes.squared(a).reshape([-1 if a == b else 1 for b in range(3)]) for a in range(3))
+    weights = modes.products(modes.volumes() * x).square() * squared**order
+    torch.testing.assert_close(roughness(UNEQUAL, order).energy(x), 0.5 * weights.flatten(1).sum(1))
 
 
 def test_modes_are_cosines_on_equal_cells() -> None:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from posteriori.core.errors import OptionError
+from posteriori.core.grid import centres
 from posteriori.core.space import Space
-from posteriori.learn.modes import centres
 
 
 def depth_scale(space: Space, z0: float, power: float = 2.0, dim: str = "z") -> Tensor:

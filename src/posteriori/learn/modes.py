@@ -7,7 +7,7 @@ import torch
 from scipy.linalg import eigh_tridiagonal
 from torch import Tensor, nn
 
-from posteriori.core.errors import ShapeError
+from posteriori.core.grid import Floats, centres, widths
 from posteriori.core.space import Space
 
 
@@ -30,9 +30,10 @@ class Modes(nn.Module):
         super().__init__()
         self.shape, self.size = space.shape, space.size
         for axis, dim in enumerate(space.dims):
-            squared, vectors, widths = _axis(centres(space, dim))
+            wide = widths(space, dim)
+            squared, vectors = _axis(np.abs(np.diff(centres(space, dim))), wide)
             self.register_buffer(f"squared_{axis}", squared)
-            self.register_buffer(f"widths_{axis}", widths)
+            self.register_buffer(f"widths_{axis}", torch.from_numpy(wide))
             self.register_buffer(f"vectors_{axis}", vectors, persistent=False)
 
     def squared(self, axis: int) -> Tensor:
@@ -74,32 +75,14 @@ class Modes(nn.Module):
         return whole
 
 
-def centres(space: Space, dim: str) -> np.ndarray:
-    """The labels of ``dim`` as numbers in order.
-
-    Raises:
-        ShapeError: they are something else.
-    """
-    labels = space.labels(dim)
-    if labels.dtype.kind not in "fiu":
-        raise ShapeError(f"labels of {space.name}.{dim} are {labels.dtype}; a grid needs positions, numbers in order.")
-    steps = np.diff(labels.astype(float))
-    if len(steps) and not (bool((steps > 0).all()) or bool((steps < 0).all())):
-        raise ShapeError(f"labels of {space.name}.{dim} are not in order; sort the cells along {dim!r} first.")
-    return labels.astype(float)
-
-
-def _axis(x: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-    """k² (n,), modes in columns (n, n) and widths (n,) along one axis."""
-    n = len(x)
-    if n == 1:
-        return torch.zeros(1).double(), torch.ones(1, 1).double(), torch.ones(1).double()
-    gaps = np.abs(np.diff(x))
-    widths = 0.5 * (np.concatenate([gaps[:1], gaps]) + np.concatenate([gaps, gaps[-1:]]))
+def _axis(gaps: Floats, wide: Floats) -> tuple[Tensor, Tensor]:
+    """k² (n,) and modes in columns (n, n) along one axis, from the gaps between centres and the widths of cells."""
+    if not len(gaps):
+        return torch.zeros(1).double(), torch.ones(1, 1).double()
     stiff = 1 / gaps
-    diagonal = (np.concatenate([stiff, [0.0]]) + np.concatenate([[0.0], stiff])) / widths
-    squared, vectors = eigh_tridiagonal(diagonal, -stiff / np.sqrt(widths[1:] * widths[:-1]))
-    squared[0], vectors[:, 0] = 0.0, np.sqrt(widths / widths.sum())
-    modes = vectors / np.sqrt(widths)[:, None]
+    diagonal = (np.concatenate([stiff, [0.0]]) + np.concatenate([[0.0], stiff])) / wide
+    squared, vectors = eigh_tridiagonal(diagonal, -stiff / np.sqrt(wide[1:] * wide[:-1]))
+    squared[0], vectors[:, 0] = 0.0, np.sqrt(wide / wide.sum())
+    modes = vectors / np.sqrt(wide)[:, None]
     modes *= np.where(modes[0] < 0, -1.0, 1.0)
-    return torch.from_numpy(squared), torch.from_numpy(modes), torch.from_numpy(widths)
+    return torch.from_numpy(squared), torch.from_numpy(modes)
