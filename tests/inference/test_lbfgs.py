@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -11,10 +14,10 @@ from torch import Tensor
 from posteriori.core.errors import OptionError, ShapeError, UnanswerableError
 from posteriori.core.random import Rng
 from posteriori.core.store import Store
-from posteriori.inference.lbfgs import Descent, minimise
+from posteriori.inference.lbfgs import Descent, EnergyAndGradient, minimise
 
 
-def differentiated(f):  # type: ignore[no-untyped-def]
+def differentiated(f: Callable[[Tensor], Tensor]) -> EnergyAndGradient:
     def both(x: Tensor) -> tuple[Tensor, Tensor]:
         point = x.detach().requires_grad_()
         energy = f(point)
@@ -28,7 +31,7 @@ def rosenbrock(x: Tensor) -> Tensor:
     return (100 * (x[..., 1:] - x[..., :-1].square()).square() + (1 - x[..., :-1]).square()).sum(-1)
 
 
-def quadratic(n: int = 40, condition: float = 1e3, problems: int = 3):  # type: ignore[no-untyped-def]
+def quadratic(n: int = 40, condition: float = 1e3, problems: int = 3) -> tuple[EnergyAndGradient, Tensor]:
     rng = Rng(0)
     q = torch.linalg.qr(rng.normal((n, n)))[0]
     h = q @ torch.diag(torch.logspace(0, np.log10(condition), n, dtype=torch.float64)) @ q.mT
@@ -82,7 +85,7 @@ def test_problems_are_solved_as_one_by_one() -> None:
     assert float((together - alone).abs().max()) < 1e-9
 
 
-def test_an_interrupted_search_goes_on_bit_for_bit(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_an_interrupted_search_goes_on_bit_for_bit(tmp_path: Path) -> None:
     x0 = torch.tensor([-1.2, 1.0] * 3, dtype=torch.float64)
     whole = minimise(rosenbrock, x0, 30)
     store = Store(tmp_path)

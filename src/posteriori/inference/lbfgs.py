@@ -53,8 +53,8 @@ class Descent:
         pairs = sum(name.startswith("move_") for name in tensors)
         moves, turns = (tuple(tensors[f"{kind}_{i}"] for i in range(pairs)) for kind in ("move", "turn"))
         steps, calls = tensors["counts"].tolist()
-        held = (tensors[name] for name in ("x", "energy", "gradient", "done"))
-        return Descent(*held, moves, turns, steps, calls)
+        x, energy, gradient, done = (tensors[name] for name in ("x", "energy", "gradient", "done"))
+        return Descent(x, energy, gradient, done, moves, turns, steps, calls)
 
 
 def minimise(
@@ -85,9 +85,9 @@ def minimise(
         first: largest change of any number of x in the first trial, which has no curvature to go by; in units of x.
         metric: g → M g, a symmetric positive-definite guess of the inverse curvature up to a factor.
 
-    Reference: Nocedal & Wright (2006), Numerical Optimization, Springer, algorithms 7.4 and 7.5; Lewis & Overton (2013),
-    Nonsmooth optimization via quasi-Newton methods, Math. Program. 141, 135 (line search); Bertsekas (1982), Projected
-    Newton methods, SIAM J. Control Optim. 20, 221 (bounds).
+    Reference: Nocedal & Wright (2006), Numerical Optimization, Springer, algorithms 7.4 and 7.5; Lewis & Overton
+    (2013), Nonsmooth optimization via quasi-Newton methods, Math. Program. 141, 135 (line search); Bertsekas (1982),
+    Projected Newton methods, SIAM J. Control Optim. 20, 221 (bounds).
 
     Raises:
         OptionError: no steps, no memory, or bounds that cross.
