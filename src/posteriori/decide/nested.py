@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 
 import torch
@@ -21,8 +22,18 @@ FEWEST_ROWS = 5.0
 """Effective rows that must be left, on average, where the rows are reweighted by what was observed."""
 
 
-def nested(posterior: Posterior, candidates: Operator, noise: Noise, goal: Goal, draws: int, rng: Rng) -> Rule:
+def nested(
+    posterior: Posterior,
+    candidates: Operator,
+    noise: Noise,
+    goal: Goal,
+    draws: int,
+    rng: Rng,
+    groups: Sequence[Tensor] | None = None,
+) -> Rule:
     """The rule that reweights rows: row k gives the observation y_k, all others are the belief before it.
+
+    Each cell of the candidates is one observation; with ``groups`` of cells each group is.
 
     ``TotalVariance``: the fall of the mean square error of the reweighted mean, goal by goal. The mean over few rows
     errs a little itself, so the gain is on the low side.
@@ -50,20 +61,26 @@ def nested(posterior: Posterior, candidates: Operator, noise: Noise, goal: Goal,
     values = None
     if isinstance(goal, TotalVariance):
         values = (x if goal.operator is None else goal.operator(x)).reshape(len(x), -1).double()
-    return _Rows(weights.reshape(-1), log_belief, _Likelihoods(noise, simulated, prediction), values)
+    return _Rows(weights.reshape(-1), log_belief, _Likelihoods(noise, simulated, prediction, groups), values)
 
 
 class _Likelihoods:
     """log p(y_k of candidate i | row j)."""
 
-    def __init__(self, noise: Noise, simulated: Tensor, prediction: Tensor) -> None:
+    def __init__(
+        self, noise: Noise, simulated: Tensor, prediction: Tensor, groups: Sequence[Tensor] | None = None
+    ) -> None:
         self.noise, self.simulated, self.prediction = noise, simulated, prediction
-        self.size = prediction.shape[1]
+        self.groups = torch.arange(prediction.shape[1])[:, None] if groups is None else groups
+        self.size = len(self.groups)
 
     def __call__(self, i: int) -> Tensor:
         """(rows k, rows j)."""
-        alone = self.noise.part(torch.tensor([i]))
-        return -alone.energy(self.simulated[:, None, i : i + 1], self.prediction[None, :, i : i + 1])
+        cells = self.groups[i]
+        total = torch.zeros(len(self.simulated), len(self.prediction), dtype=torch.float64)
+        for cell in cells.split(1):
+            total -= self.noise.part(cell).energy(self.simulated[:, None, cell], self.prediction[None, :, cell])
+        return total
 
 
 class _Rows:

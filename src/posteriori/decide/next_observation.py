@@ -18,6 +18,7 @@ from posteriori.core.random import Rng
 from posteriori.core.space import Space
 from posteriori.decide.closed_form import closed_form
 from posteriori.decide.goals import Goal, Information
+from posteriori.decide.groups import Groups, closed_form_of_groups
 from posteriori.decide.nested import nested
 from posteriori.decide.rule import Rule
 
@@ -62,6 +63,7 @@ def next_observation(
     noise: Noise | Tensor | float,
     goal: Goal | None = None,
     *,
+    by: str | None = None,
     count: int = 1,
     cost: Tensor | None = None,
     budget: float = inf,
@@ -71,7 +73,8 @@ def next_observation(
     """Which of the candidates to observe next, and which ``count`` to observe in turn.
 
     Closed form where the posterior is Gaussian and both operators are linear: the sequence is then known before any
-    datum is. From the posterior's own rows otherwise (see :func:`posteriori.decide.nested.nested`), with errors.
+    datum is. A nonlinear operator is made linear by :class:`posteriori.decide.linearised.Linearised`. From the
+    posterior's own rows otherwise (see :func:`posteriori.decide.nested.nested`), with errors.
     Greedy sequences for the information about x itself reach at least 1 - 1/e of the best set's.
 
     Args:
@@ -79,6 +82,8 @@ def next_observation(
         candidates: each cell of its codomain is one possible observation, which can be made once.
         noise: of the candidates; a number or tensor is a **standard deviation**.
         goal: what to serve; information about x without.
+        by: a dim of the candidates whose labels are the choices instead: all data of a label are taken together, as
+            those of one shot are.
         count: length of the greedy sequence.
         cost: of each candidate, (c,), > 0; one each without.
         budget: what the sequence may cost together; a candidate that no longer fits is passed over.
@@ -96,18 +101,23 @@ def next_observation(
         raise UnanswerableError(f"the posterior has the problems {list(posterior.problems)}; ask for one at a time.")
     if not posterior.space.same(candidates.domain):
         raise ShapeError(f"the posterior speaks of {posterior.space}, the candidates look at {candidates.domain}.")
-    cost = _cost(cost, candidates.codomain.size)
+    groups = None if by is None else Groups.along(candidates.codomain, by)
+    choices = candidates.codomain if groups is None else groups.space
+    cost = _cost(cost, choices.size)
     if count < 1 or not budget > 0:
         raise OptionError(f"a sequence of {count} within a budget of {budget} is empty; give both above zero.")
     goal = goal or Information()
     noise = noise if isinstance(noise, Noise) else Normal(noise)
     linear = candidates.linear and (goal.operator is None or goal.operator.linear)
     with torch.no_grad():
-        if isinstance(posterior, Gaussian) and linear:
+        if isinstance(posterior, Gaussian) and linear and groups is None:
             rule: Rule = closed_form(posterior, candidates, noise, goal)
+        elif isinstance(posterior, Gaussian) and linear and groups is not None:
+            rule = closed_form_of_groups(posterior, candidates, noise, goal, groups)
         else:
-            rule = nested(posterior, candidates, noise, goal, draws, rng or Rng(0).child("next observation"))
-        return _greedy(rule, candidates.codomain, cost, count, budget)
+            rng = rng or Rng(0).child("next observation")
+            rule = nested(posterior, candidates, noise, goal, draws, rng, None if groups is None else groups.cells)
+        return _greedy(rule, choices, cost, count, budget)
 
 
 def _greedy(rule: Rule, candidates: Space, cost: Tensor, count: int, budget: float) -> Ranking:

@@ -289,7 +289,7 @@ class _Arrivals:
     def pulled(self, pull: Floats) -> Floats:
         """Transpose of :meth:`moved`."""
         weights = (pull[:, None] * self.shares).ravel()
-        times = np.bincount(self.nodes.ravel(), weights, len(self.s))
+        times = np.bincount(self.nodes.ravel(), weights, len(self.s)).astype(np.float64)
         back = gather(self.t, self.order, self.code, self.s, self.r, self.s0, self.geometry, times)
         np.add.at(back, self.corners, (back[-1] + pull @ self.further) * self.weights)
         found: Floats = back[:-1]
