@@ -33,4 +33,5 @@ def _registry() -> Any:
 
     registry: Any = pint.UnitRegistry()
     registry.define("milligal = 1e-5 m/s**2 = mGal = mgal")
+    registry.define("eotvos = 1e-9 / s**2 = Eo")
     return registry
