@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -46,8 +47,13 @@ class Operator(nn.Module, ABC):
         self.domain.check(m, f"input of {type(self).__name__}")
         if isinstance(self, TorchOperator):
             return self.forward(m)
-        bound: Tensor = _Bound.apply(m, self)  # type: ignore[no-untyped-call]
+        kept: list[Callable[[Tensor], Tensor]] | None = [] if torch.is_grad_enabled() and m.requires_grad else None
+        bound: Tensor = _Bound.apply(m, self, kept)  # type: ignore[no-untyped-call]
         return bound
+
+    def pull(self, m: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """``forward(m)`` and ``r ↦ vjp(m, r)``; an operator whose adjoint can reuse the forward run overrides this."""
+        return self.forward(m), lambda r: self.vjp(m, r)
 
     def adjoint(self, r: Tensor) -> Tensor:
         """Jᵀ r of a linear operator.
@@ -157,6 +163,11 @@ class Compose(TorchOperator):
         prediction: Tensor = self.outer(self.inner(m))
         return prediction
 
+    def jvp(self, m: Tensor, v: Tensor) -> Tensor:
+        """J_outer J_inner v: each by its own ``jvp``, since torch's forward mode cannot look into foreign code."""
+        moved = self.inner.jvp(m, v)
+        return self.outer.jvp(moved if self.outer.linear else self.inner(m), moved)
+
     def select(self, dim: str, labels: Any) -> Operator:
         """Ask the outer operator, which may be cheaper."""
         return Compose(self.outer.select(dim, labels), self.inner)
@@ -215,21 +226,25 @@ class _Bound(torch.autograd.Function):
     """``forward`` of a foreign operator with its own ``vjp`` and ``jvp`` for autograd."""
 
     @staticmethod
-    def forward(m: Tensor, operator: Operator) -> Tensor:
-        return operator.forward(m)
+    def forward(m: Tensor, operator: Operator, kept: list[Callable[[Tensor], Tensor]] | None) -> Tensor:
+        if kept is None:
+            return operator.forward(m)
+        prediction, back = operator.pull(m)
+        kept.append(back)
+        return prediction
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Operator], output: Tensor) -> None:
-        m, ctx.operator = inputs
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Operator, Any], output: Tensor) -> None:
+        m, ctx.operator, ctx.kept = inputs
         ctx.save_for_backward(m)
         ctx.save_for_forward(m)
 
     @staticmethod
-    def backward(ctx: Any, r: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, r: Tensor) -> tuple[Tensor, None, None]:
         (m,) = ctx.saved_tensors
-        return ctx.operator.vjp(m, r), None
+        return ctx.kept[-1](r) if ctx.kept else ctx.operator.vjp(m, r), None, None
 
     @staticmethod
-    def jvp(ctx: Any, v: Tensor, _: None) -> Tensor:
+    def jvp(ctx: Any, v: Tensor, *_: None) -> Tensor:
         (m,) = ctx.saved_tensors
         return ctx.operator.jvp(m, v)
