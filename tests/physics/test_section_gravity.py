@@ -23,7 +23,6 @@ def test_a_buried_cylinder() -> None:
     found = SectionGravity(section, at, 10.0)(torch.from_numpy(density)).numpy()
     mass = density.sum() * 25.0
     np.testing.assert_allclose(found, 2 * G * MGAL * mass * 210 / (at**2 + 210**2), rtol=3e-4)
-    assert mass == pytest.approx(500 * pi * 100**2, rel=2e-3)
 
 
 def test_a_wide_slab_is_bouguers() -> None:
