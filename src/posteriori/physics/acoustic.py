@@ -85,7 +85,7 @@ class Acoustic(Operator):
         survey.check(z, x, surface)
         self.domain, self.survey, self.dt, self.order = domain, survey, dt, order
         self.nodes = NODES_PER_WAVELENGTH[order] if nodes is None else nodes
-        section = Section(len(z), len(x), dz, dx, dt, order, width, 1.0, surface)
+        section = Section(len(z), len(x), z[0], x[0], dz, dx, dt, order, width, 1.0, surface)
         self.section = replace(section, speed=section.fastest / 2 if speed is None else speed)
         if min(len(z), len(x)) < 2 * self.section.reach:
             raise DataError(f"a section of {len(z)} × {len(x)} nodes is narrower than the stencil of order {order}.")
@@ -158,10 +158,10 @@ class Acoustic(Operator):
     @staticmethod
     def example() -> Acoustic:
         """Two shots over a small section in metres and seconds of order one."""
-        space = Space("velocity", {"z": np.arange(12.0), "x": np.arange(14.0)}, "m/s", Positive())
+        space = Space("velocity", {"z": np.arange(12.0), "x": 3.0 + 1.2 * np.arange(14.0)}, "m/s", Positive())
         wavelet = ricker(0.15, 0.15 * torch.arange(70, dtype=torch.float64), 5.0)
-        places = [[2.0, 3.0], [3.3, 9.6]]
-        survey = Survey.shots(places, [[1.0, 4.0], [8.2, 7.7], [1.0, 12.0]], wavelet)
+        places = [[2.0, 6.6], [3.3, 12.6]]
+        survey = Survey.shots(places, [[1.0, 7.8], [8.2, 10.7], [1.0, 15.0]], wavelet)
         return Acoustic(space, survey, 0.15, width=5, nodes=0.5)
 
     @property

@@ -26,9 +26,9 @@ REFLECTION = 1e-3
 
 @dataclass(frozen=True)
 class Section:
-    """``nz`` × ``nx`` nodes ``dz``, ``dx`` [m] apart in a ring of ``width`` nodes, time step ``dt`` [s].
+    """``nz`` × ``nx`` nodes from depth ``z`` and distance ``x``, ``dz`` and ``dx`` [m] apart, time step ``dt`` [s].
 
-    The ring is a perfectly matched layer of the second-order equation (Grote & Sim 2010), made symmetric: for damping
+    The ring of ``width`` nodes is a perfectly matched layer of the second-order equation (Grote & Sim 2010), made symmetric: for damping
     d_x, d_z [1/s], which grow as the square of the depth in the ring,
 
         u_tt + (d_x + d_z) u_t + d_x d_z u = v² (Δu + ∂_x φ_x + ∂_z φ_z + f),
@@ -39,6 +39,8 @@ class Section:
 
     nz: int
     nx: int
+    z: float
+    x: float
     dz: float
     dx: float
     dt: float
@@ -180,8 +182,8 @@ class Section:
         )
 
     def taps(self, points: NDArray[np.float64], dtype: np.dtype[np.floating], scale: float = 1.0) -> Taps:
-        """Kaiser-sinc weights of ``points`` (n, 2) in units of nodes, within model and ring."""
-        found = kaiser_sinc(points, self.surface)
+        """Kaiser-sinc weights of ``points`` (n, 2) at depth and distance [m], within model and ring."""
+        found = kaiser_sinc((points - [self.z, self.x]) / [self.dz, self.dx], self.surface)
         row, column = found.row + self.top, found.column + self.width
         within = (row >= 0) & (row < self.rows) & (column >= 0) & (column < self.columns)
         before = np.concatenate([[0], np.cumsum(within)])
