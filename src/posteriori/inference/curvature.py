@@ -65,7 +65,7 @@ class GaussNewton:
         if isinstance(inverse.noise, CorrelatedNoise):
             bent = torch.cholesky_solve(jacobian, cholesky(inverse.noise.matrix().double()))
         else:
-            bent = _noise_curvature(inverse, x)[..., None] * jacobian
+            bent = noise_curvature(inverse, x)[..., None] * jacobian
         return jacobian.mT @ bent + _prior_curvature(inverse, x, create_graph)
 
 
@@ -128,7 +128,7 @@ def dense_jacobian(operator: Operator, x: Tensor) -> Tensor:
     return domain.flat(operator.vjp(points, units)).detach().movedim(0, -2).double()
 
 
-def _noise_curvature(target: Inverse, x: Tensor) -> Tensor:
+def noise_curvature(target: Inverse, x: Tensor) -> Tensor:
     """The diagonal of ∂²noise/∂prediction², (*problem, m), not below zero."""
     space = target.operator.codomain
     with torch.enable_grad():
