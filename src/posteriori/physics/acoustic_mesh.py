@@ -28,8 +28,8 @@ REFLECTION = 1e-3
 class Section:
     """``nz`` × ``nx`` nodes from depth ``z`` and distance ``x``, ``dz`` and ``dx`` [m] apart, time step ``dt`` [s].
 
-    The ring of ``width`` nodes is a perfectly matched layer of the second-order equation (Grote & Sim 2010), made symmetric: for damping
-    d_x, d_z [1/s], which grow as the square of the depth in the ring,
+    The ring of ``width`` nodes is a perfectly matched layer of the second-order equation (Grote & Sim 2010), made
+    symmetric: for damping d_x, d_z [1/s], which grow as the square of the depth in the ring,
 
         u_tt + (d_x + d_z) u_t + d_x d_z u = v² (Δu + ∂_x φ_x + ∂_z φ_z + f),
         φ_x,t + d_x φ_x = (d_z - d_x) ∂_x u,      φ_z,t + d_z φ_z = (d_x - d_z) ∂_z u.
