@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from posteriori.core.errors import DataError
+from posteriori.core.formats.csv import CsvTable, parse_csv, read_csv, require
 from posteriori.domains.nuclei.chart import chart
-from posteriori.domains.nuclei.csv_table import CsvTable, parse_csv, read_csv, require
+from posteriori.domains.nuclei.csv_table import energy, energy_unit, nucleus
 from posteriori.domains.nuclei.data import SMALLEST
 from posteriori.physics.mass_conversions import ame_binding_energy
 from posteriori.physics.mass_formulae import duflo_zuker
@@ -35,19 +36,19 @@ def parse_measurements(text: str, unit: str | None = None, name: str = "table") 
 
 def _measurements(table: CsvTable, unit: str | None) -> pd.DataFrame:
     require(table, COLUMNS)
-    excess_unit, sigma_unit = table.unit("mass_excess", unit), table.unit("sigma", unit)
+    excess_unit, sigma_unit = energy_unit(table, "mass_excess", unit), energy_unit(table, "sigma", unit)
     masses: dict[tuple[int, int], tuple[float, float]] = {}
     for row in table.rows:
-        Z, N = row.nucleus()
+        Z, N = nucleus(row)
         if Z + N == 0:
             raise row.error("Z = N = 0 is no nucleus")
         if (Z, N) in masses:
             raise row.error(f"the nucleus Z = {Z}, N = {N} is listed twice")
-        sigma = row.energy("sigma", sigma_unit)
+        sigma = energy(row, "sigma", sigma_unit)
         if sigma <= 0:
             raise row.error(f"sigma = {row.fields['sigma']} {sigma_unit} must be positive")
-        masses[Z, N] = row.energy("mass_excess", excess_unit), sigma
-    return pd.DataFrame([(*nucleus, *mass) for nucleus, mass in masses.items()], columns=list(COLUMNS))
+        masses[Z, N] = energy(row, "mass_excess", excess_unit), sigma
+    return pd.DataFrame([(*key, *mass) for key, mass in masses.items()], columns=list(COLUMNS))
 
 
 def usable(masses: pd.DataFrame, name: str = "table") -> pd.DataFrame:

@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from posteriori.core.errors import DataError
-from posteriori.domains.nuclei.csv_table import CsvTable, parse_csv, read_csv, require
+from posteriori.core.formats.csv import CsvTable, parse_csv, read_csv, require
+from posteriori.domains.nuclei.csv_table import energy, energy_unit, nucleus
 from posteriori.domains.nuclei.fixed_width import lines_of, read_ascii
 from posteriori.physics.mass_conversions import (
     LARGEST_N,
@@ -169,13 +170,13 @@ def _own(table: CsvTable, unit: str | None) -> pd.DataFrame:
         raise DataError(
             f"{table.name} has the columns {', '.join(table.units)}; exactly one of {', '.join(OWN_COLUMNS)} is needed."
         )
-    return _converted(table, given[0], table.unit(given[0], unit), OWN_COLUMNS[given[0]])
+    return _converted(table, given[0], energy_unit(table, given[0], unit), OWN_COLUMNS[given[0]])
 
 
 def _converted(table: CsvTable, column: str, unit: str, convert: Convert) -> pd.DataFrame:
     require(table, ("Z", "N", column))
-    nuclei = [row.nucleus() for row in table.rows]
-    values = np.array([row.energy(column, unit) for row in table.rows])
+    nuclei = [nucleus(row) for row in table.rows]
+    values = np.array([energy(row, column, unit) for row in table.rows])
     Z, N = np.array(nuclei, dtype=np.int64).T
     if np.any(Z + N == 0):
         raise table.rows[int(np.argmin(Z + N))].error("Z = N = 0 is no nucleus")

@@ -1,0 +1,1 @@
+"""Formats that several sciences share, read strictly and written with their units."""
