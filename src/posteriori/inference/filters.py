@@ -8,9 +8,6 @@ from math import log
 import torch
 from torch import Tensor
 
-NOTHING = 1e-26
-"""A share of data or penalty below which a direction has none."""
-
 
 @dataclass(frozen=True)
 class Filters:

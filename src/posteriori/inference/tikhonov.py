@@ -19,7 +19,7 @@ from posteriori.core.run import Context
 from posteriori.core.target import Inverse, Target
 from posteriori.inference.damping import Choice, GeneralisedCrossValidation, MaximumEvidence
 from posteriori.inference.exact import noise_matrix
-from posteriori.inference.filters import NOTHING, Filters
+from posteriori.inference.filters import Filters
 from posteriori.inference.problems import regression
 from posteriori.learn.penalty import Penalty
 
@@ -223,7 +223,9 @@ def _by_penalty(target: Inverse, prior: Penalty) -> ByPenalty:
     k = min(m, n)
     signal = torch.cat([c.square(), c.new_zeros(n - k)])
     penalty = (q[m:] @ w.mT).square().sum(0)
-    penalty, signal = _or_nothing(penalty) / ratio**2, _or_nothing(signal)
+    nothing = (10 * len(q) * torch.finfo(q.dtype).eps) ** 2
+    penalty = torch.where(penalty > nothing, penalty, 0.0) / ratio**2
+    signal = torch.where(signal > nothing, signal, 0.0)
     residual = white_residual(target, prior.location)
     seen = torch.zeros(len(residual), n, dtype=torch.float64, device=residual.device)
     seen[:, :k] = residual @ u[:, :k]
@@ -253,10 +255,6 @@ def whitened_transpose(noise: Noise, x: Tensor) -> Tensor:
     if isinstance(noise, Normal):
         return x / noise.variance(len(x)).double().sqrt()[:, None]
     return torch.linalg.solve_triangular(cholesky(noise_matrix(noise, len(x)).double()).mT, x, upper=True)
-
-
-def _or_nothing(x: Tensor) -> Tensor:
-    return torch.where(x > NOTHING, x, 0.0)
 
 
 def _log_noise(target: Inverse) -> Tensor:
