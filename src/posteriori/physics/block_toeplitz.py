@@ -21,7 +21,7 @@ from posteriori.physics.prism_mesh import EVEN, Floats, borders, require_dims
 
 FINEST = 16
 """Stations and cells must share a lattice at most this many times finer than either."""
-WORKSPACE = 2**16
+WORKSPACE = 2**14
 """Complex numbers of layers transformed at once."""
 
 
@@ -95,7 +95,9 @@ class LevelField(Operator, ABC):
     def forward(self, m: Tensor) -> Tensor:
         """K m."""
         models = self._solid(m).reshape(-1, *self.domain.shape)
-        found = torch.stack([self._product(one) for one in models]) if len(models) else models.new_zeros(0)
+        found = m.new_empty(len(models), self.components, *self.codomain.shape[-2:])
+        for i in range(len(models)):
+            found[i] = self._product(models[i])
         return found.reshape(*m.shape[: m.ndim - 3], *self.codomain.shape)
 
     def jvp(self, m: Tensor, v: Tensor) -> Tensor:
@@ -105,8 +107,10 @@ class LevelField(Operator, ABC):
     def vjp(self, m: Tensor, r: Tensor) -> Tensor:
         """Kᵀ r: the conjugate spectra."""
         lead = r.shape[: r.ndim - len(self.codomain.shape)]
-        data = r.reshape(-1, self.components, *self.codomain.shape[-2:])
-        found = torch.stack([self._transposed(one) for one in data]) if len(data) else data.new_zeros(0)
+        residuals = r.reshape(-1, self.components, *self.codomain.shape[-2:])
+        found = r.new_empty(len(residuals), *self.domain.shape)
+        for i in range(len(residuals)):
+            self._transposed(residuals[i], found[i])
         return self._solid(found.reshape(*lead, *self.domain.shape))
 
     def _solid(self, m: Tensor) -> Tensor:
@@ -122,14 +126,14 @@ class LevelField(Operator, ABC):
                 total[c] += (waves * self._kernel(c, layers, model.dtype)).sum(0)
         return self._taken(torch.fft.irfft2(total, s=self._period), "station")
 
-    def _transposed(self, data: Tensor) -> Tensor:
-        """(z, y, x) of one set of data (component, y, x)."""
+    def _transposed(self, data: Tensor, out: Tensor) -> None:
+        """(z, y, x) of one set of data (component, y, x), into ``out``."""
         waves = torch.fft.rfft2(self._spread(data, "station"), s=self._period)
-        pieces = []
         for layers in self._layers():
-            part = sum(waves[c] * self._kernel(c, layers, data.dtype).conj() for c in range(self.components))
-            pieces.append(self._taken(torch.fft.irfft2(part, s=self._period), "cell"))
-        return torch.cat(pieces)
+            part = waves[0] * self._kernel(0, layers, data.dtype).conj()
+            for c in range(1, self.components):
+                part = part + waves[c] * self._kernel(c, layers, data.dtype).conj()
+            out[layers] = self._taken(torch.fft.irfft2(part, s=self._period), "cell")
 
     @property
     def _period(self) -> tuple[int, int]:
