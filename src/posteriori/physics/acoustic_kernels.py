@@ -75,25 +75,42 @@ class Taps(NamedTuple):
 
 
 @_inlined
-def _ring(u: Any, up: Any, c2: Any, fx: Any, fz: Any, above: Any, mesh: Any, k: int, c: int, before: Any) -> Any:
-    """The new vector of the ring at row ``k``, column ``c``, its φx, and the operator's value there."""
-    j = mesh.base + k * mesh.stride + c
+def _ring(
+    u: Any, up: Any, c2: Any, fx: Any, fz: Any, above: Any, mesh: Any, j: int, c: int, before: Any, own: Any
+) -> Any:
+    """The new vector of the ring at node ``j`` in column ``c``, its φx, and the operator's value there."""
+    ax, gx, az, gz, p, q = own
     here = load(u, j)
-    old = load(fx, j)
-    gain = splat(u, mesh.dz[k]) * load(mesh.bx, c) - load(mesh.ex, c)
-    new = load(mesh.ax, c) * old + gain * (load(u, j + 1) - here)
-    store(fx, j, new)
-    phix = old + new
-    old = load(fz, j)
-    gain = splat(u, mesh.bz[k]) * load(mesh.dx, c) - splat(u, mesh.ez[k])
-    new = splat(u, mesh.az[k]) * old + gain * (load(u, j + mesh.stride) - here)
-    store(fz, j, new)
-    phiz = old + new
+    across, down = load(u, j + 1) - here, load(u, j + mesh.stride) - here
     value = laplacian(u, j, mesh.stride, mesh.across, mesh.down)
-    value = value + (phix - shifted(before, phix)) + (phiz - load(above, c))
+    oldx, oldz, last = load(fx, j), load(fz, j), load(above, c)
+    newx, newz = ax * oldx + gx * across, az * oldz + gz * down
+    phix, phiz = oldx + newx, oldz + newz
+    value = (value - last) + (phix - shifted(before, phix)) + phiz
+    fresh = p * here - q * load(up, j) + load(c2, j) * value
+    store(fx, j, newx)
+    store(fz, j, newz)
     store(above, c, phiz)
+    return fresh, phix, value
+
+
+@_inlined
+def _corner(u: Any, mesh: Any, k: int, c: int) -> Any:
+    """The ring's coefficients where both dampings act (or may)."""
     i = mesh.level[k] * mesh.stride + c
-    return load(mesh.p, i) * here - load(mesh.q, i) * load(up, j) + load(c2, j) * value, phix, value
+    gx = splat(u, mesh.dz[k]) * load(mesh.bx, c) - load(mesh.ex, c)
+    gz = splat(u, mesh.bz[k]) * load(mesh.dx, c) - splat(u, mesh.ez[k])
+    return load(mesh.ax, c), gx, splat(u, mesh.az[k]), gz, load(mesh.p, i), load(mesh.q, i)
+
+
+@_inlined
+def _band(u: Any, mesh: Any, k: int) -> Any:
+    """The same in a row of the ring between the corners, where the columns do not damp."""
+    i = mesh.level[k] * mesh.stride + mesh.left
+    one = splat(u, mesh.ax[mesh.left])
+    gx = splat(u, mesh.dz[k] * mesh.bx[mesh.left])
+    gz = splat(u, -mesh.ez[k])
+    return one, gx, splat(u, mesh.az[k]), gz, splat(u, mesh.p[i]), splat(u, mesh.q[i])
 
 
 @_compiled
@@ -103,29 +120,48 @@ def _step(mesh: Any, u: Any, up: Any, c2: Any, fx: Any, fz: Any, above: Any, y: 
     zero = splat(u, mesh.dz[mesh.top])
     above[:] = 0
     for k in range(mesh.top + mesh.nz + mesh.width):
-        model = mesh.level[k] == 0
         begin = mesh.base + k * mesh.stride
         before = zero
-        for c in range(0, mesh.left if model else mesh.stride, one):
-            fresh, before, value = _ring(u, up, c2, fx, fz, above, mesh, k, c, before)
-            store(up, begin + c, fresh)
+        for c in range(0, mesh.left, one):
+            j = begin + c
+            fresh, before, value = _ring(u, up, c2, fx, fz, above, mesh, j, c, before, _corner(u, mesh, k, c))
+            store(up, j, fresh)
             if keep:
-                store(y, begin + c, value)
-        if not model:
-            continue
-        if inside:
+                store(y, j, value)
+        if mesh.level[k] > 0:
+            own = _band(u, mesh, k)
+            for c in range(mesh.left, mesh.right, one):
+                j = begin + c
+                fresh, before, value = _ring(u, up, c2, fx, fz, above, mesh, j, c, before, own)
+                store(up, j, fresh)
+                if keep:
+                    store(y, j, value)
+        elif inside:
             for j in range(begin + mesh.left, begin + mesh.right, one):
                 here = load(u, j)
                 value = laplacian(u, j, mesh.stride, mesh.across, mesh.down)
                 store(up, j, (here + here) - load(up, j) + load(c2, j) * value)
                 if keep:
                     store(y, j, value)
-        before = zero
         for c in range(mesh.right, mesh.stride, one):
-            fresh, before, value = _ring(u, up, c2, fx, fz, above, mesh, k, c, before)
-            store(up, begin + c, fresh)
+            j = begin + c
+            fresh, before, value = _ring(u, up, c2, fx, fz, above, mesh, j, c, before, _corner(u, mesh, k, c))
+            store(up, j, fresh)
             if keep:
-                store(y, begin + c, value)
+                store(y, j, value)
+
+
+@_inlined
+def _image(g: Any, u: Any, j: int, value: Any) -> None:
+    store(g, j, load(g, j) + load(u, j) * value)
+
+
+@_inlined
+def _undo(mesh: Any, u: Any, un: Any, c2: Any, j: int) -> None:
+    """u_(n-1) over ``un``, where nothing is absorbed."""
+    here = load(u, j)
+    past = laplacian(u, j, mesh.stride, mesh.across, mesh.down)
+    store(un, j, (here + here) - load(un, j) + load(c2, j) * past)
 
 
 @_compiled
@@ -138,33 +174,35 @@ def _step_back(mesh: Any, u: Any, un: Any, z: Any, zp: Any, g: Any, c2: Any, fx:
         model = mesh.level[k] == 0
         begin = mesh.base + k * mesh.stride
         before = zero
-        for c in range(0, mesh.left if model else mesh.stride, one):
+        for c in range(0, mesh.left, one):
             j = begin + c
-            fresh, before, value = _ring(z, zp, c2, fx, fz, above, mesh, k, c, before)
+            fresh, before, value = _ring(z, zp, c2, fx, fz, above, mesh, j, c, before, _corner(z, mesh, k, c))
             store(zp, j, fresh)
-            here = load(u, j)
-            store(g, j, load(g, j) + here * value)
+            _image(g, u, j, value)
             if model:
+                _undo(mesh, u, un, c2, j)
+        if model:
+            for j in range(begin + mesh.left, begin + mesh.right, one):
+                here, there, speed = load(u, j), load(z, j), load(c2, j)
+                value = laplacian(z, j, mesh.stride, mesh.across, mesh.down)
                 past = laplacian(u, j, mesh.stride, mesh.across, mesh.down)
-                store(un, j, (here + here) - load(un, j) + load(c2, j) * past)
-        if not model:
-            continue
-        for j in range(begin + mesh.left, begin + mesh.right, one):
-            here, there, speed = load(u, j), load(z, j), load(c2, j)
-            value = laplacian(z, j, mesh.stride, mesh.across, mesh.down)
-            store(zp, j, (there + there) - load(zp, j) + speed * value)
-            store(g, j, load(g, j) + here * value)
-            past = laplacian(u, j, mesh.stride, mesh.across, mesh.down)
-            store(un, j, (here + here) - load(un, j) + speed * past)
-        before = zero
+                store(g, j, load(g, j) + here * value)
+                store(zp, j, (there + there) - load(zp, j) + speed * value)
+                store(un, j, (here + here) - load(un, j) + speed * past)
+        else:
+            own = _band(z, mesh, k)
+            for c in range(mesh.left, mesh.right, one):
+                j = begin + c
+                fresh, before, value = _ring(z, zp, c2, fx, fz, above, mesh, j, c, before, own)
+                store(zp, j, fresh)
+                _image(g, u, j, value)
         for c in range(mesh.right, mesh.stride, one):
             j = begin + c
-            fresh, before, value = _ring(z, zp, c2, fx, fz, above, mesh, k, c, before)
+            fresh, before, value = _ring(z, zp, c2, fx, fz, above, mesh, j, c, before, _corner(z, mesh, k, c))
             store(zp, j, fresh)
-            here = load(u, j)
-            store(g, j, load(g, j) + here * value)
-            past = laplacian(u, j, mesh.stride, mesh.across, mesh.down)
-            store(un, j, (here + here) - load(un, j) + load(c2, j) * past)
+            _image(g, u, j, value)
+            if model:
+                _undo(mesh, u, un, c2, j)
 
 
 @_compiled
