@@ -12,10 +12,11 @@ from posteriori.core.errors import ShapeError, UnanswerableError
 from posteriori.core.noise import Noise, Normal, Student
 from posteriori.core.random import Rng
 from posteriori.domains.geophysics.misfits import Correlation, Envelope, Huber, Phase, TraceMisfit, Transport
-from posteriori.domains.geophysics.source_wavelet import FreeWavelet, ricker
+from posteriori.domains.geophysics.source_wavelet import FreeWavelet
+from posteriori.physics.wavelets import ricker
 
 STEPS = 128
-TIME = 0.01 * np.arange(STEPS)
+TIMES = 0.01 * np.arange(STEPS)
 EVERY: list[Noise] = [
     Normal(0.7),
     Student(0.7),
@@ -89,9 +90,11 @@ def test_what_is_no_law_says_so(misfit: TraceMisfit) -> None:
 def basin(misfit: Noise, frequency: float = 5.0) -> float:
     """Largest shift [periods] from which the misfit of two Rickers falls all the way to zero shift."""
     time = 0.004 * np.arange(800)
-    d = ricker(frequency, time, 1.6)
+    d = ricker(frequency, torch.from_numpy(time), 1.6)
     shifts = np.arange(0.0, 5.0, 0.05)
-    energy = np.array([float(misfit.energy(d, ricker(frequency, time, 1.6 + s / frequency))) for s in shifts])
+    energy = np.array(
+        [float(misfit.energy(d, ricker(frequency, torch.from_numpy(time), 1.6 + s / frequency))) for s in shifts]
+    )
     rising = np.diff(energy) > 1e-9 * energy.max()
     return float(shifts[int((~rising).argmax())] if not rising.all() else shifts[-1])
 
@@ -115,6 +118,6 @@ def test_transport_of_a_shift_is_the_square_of_the_shift() -> None:
 
 def test_a_free_wavelet_forgives_another_signature() -> None:
     """Predictions that differ by a shift and a factor common to all traces cost (nearly) nothing."""
-    d = torch.stack([ricker(8.0, TIME, 0.5 + 0.02 * k) for k in range(5)]).flatten()
-    p = torch.stack([0.3 * ricker(8.0, TIME, 0.42 + 0.02 * k) for k in range(5)]).flatten()
+    d = torch.stack([ricker(8.0, torch.from_numpy(TIMES), 0.5 + 0.02 * k) for k in range(5)]).flatten()
+    p = torch.stack([0.3 * ricker(8.0, torch.from_numpy(TIMES), 0.42 + 0.02 * k) for k in range(5)]).flatten()
     assert float(FreeWavelet(STEPS, water=1e-8).energy(d, p)) < 1e-3 * float(Normal(1.0).energy(d, 0 * p))

@@ -13,22 +13,23 @@ import xarray as xr
 from posteriori.core.errors import DataError, OptionError
 from posteriori.core.random import Rng
 from posteriori.domains.geophysics import traces
-from posteriori.domains.geophysics.source_wavelet import estimate_filter, filtered, ricker
+from posteriori.domains.geophysics.source_wavelet import estimate_filter, filtered
+from posteriori.physics.wavelets import ricker
 from posteriori.testing import check_operator
 
 DT = 0.004
-TIME = DT * np.arange(500)
+TIMES = DT * np.arange(500)
 
 
 def labelled(values: np.ndarray, spacing: float = 25.0) -> xr.DataArray:
     offset = spacing * np.arange(len(values))
-    coords = {"receiver": np.arange(len(values)), "time": TIME, "offset": ("receiver", offset)}
+    coords = {"receiver": np.arange(len(values)), "time": TIMES, "offset": ("receiver", offset)}
     return xr.DataArray(values, coords, ("receiver", "time"), "pressure")
 
 
 def test_the_band_pass_is_scipys_filter_run_both_ways() -> None:
     """Against scipy's sosfiltfilt, away from the ends; the bilinear transform bends frequencies by < 1 % here."""
-    trace = np.exp(-(((TIME - 1.0) / 0.02) ** 2)) * np.cos(2 * np.pi * 9 * (TIME - 1.0))
+    trace = np.exp(-(((TIMES - 1.0) / 0.02) ** 2)) * np.cos(2 * np.pi * 9 * (TIMES - 1.0))
     sos = scipy.signal.butter(3, [4.0, 12.0], "bandpass", fs=1 / DT, output="sos")
     gain = np.abs(scipy.signal.sosfreqz(sos, [7.0, 9.0], fs=1 / DT)[1]) ** 2
     assert (gain > 0.9).all()
@@ -70,7 +71,7 @@ def test_first_breaks_and_noise_are_found() -> None:
     gather = labelled(0.01 * draw.normal(size=(24, 500)))
     arrivals = 0.4 + 0.02 * np.arange(24)
     for i, at in enumerate(arrivals):
-        gather[i] += ricker(20.0, TIME, at).numpy() * 0.6
+        gather[i] += ricker(20.0, torch.from_numpy(TIMES), at).numpy() * 0.6
     picks = traces.first_breaks(gather)
     assert np.abs(picks.values - arrivals).max() < 2 / 20.0
     level = traces.noise_level(gather, picks - 0.05)
@@ -80,8 +81,8 @@ def test_first_breaks_and_noise_are_found() -> None:
 
 
 def test_reversed_polarity_is_refused_although_times_are_off() -> None:
-    p = labelled(np.stack([ricker(8.0, TIME, 0.5 + 0.02 * i).numpy() for i in range(20)]))
-    d = labelled(np.stack([ricker(8.0, TIME, 0.52 + 0.02 * i).numpy() for i in range(20)]))
+    p = labelled(np.stack([ricker(8.0, torch.from_numpy(TIMES), 0.5 + 0.02 * i).numpy() for i in range(20)]))
+    d = labelled(np.stack([ricker(8.0, torch.from_numpy(TIMES), 0.52 + 0.02 * i).numpy() for i in range(20)]))
     traces.require_same_polarity(d, p)
     with pytest.raises(DataError, match="polarity"):
         traces.require_same_polarity(-d, p)
@@ -90,7 +91,7 @@ def test_reversed_polarity_is_refused_although_times_are_off() -> None:
 def test_a_plane_wave_lies_on_its_speed_in_the_fk_plane() -> None:
     """f = c k for a wave that moves towards larger receiver numbers at 2000 m/s."""
     spacing, speed = 20.0, 2000.0
-    values = np.stack([ricker(10.0, TIME, 0.3 + spacing * i / speed).numpy() for i in range(64)])
+    values = np.stack([ricker(10.0, torch.from_numpy(TIMES), 0.3 + spacing * i / speed).numpy() for i in range(64)])
     spectrum = traces.fk_spectrum(labelled(values, spacing), spacing)
     row = spectrum.sel(frequency=10.0, method="nearest")
     k = float(row["wavenumber"][int(row.values.argmax())])
@@ -103,7 +104,7 @@ def test_a_wavelet_is_recovered_from_traces_of_another() -> None:
     """Least squares over 30 traces of random reflectivity with 2 % noise: within 10 % of the wavelet in its band."""
     draw = np.random.default_rng(2)
     reflections = torch.from_numpy(draw.normal(size=(30, 500)) * (draw.random((30, 500)) < 0.03))
-    trial, true = ricker(12.0, TIME, 0.15), 2.5 * ricker(9.0, TIME, 0.2)
+    trial, true = ricker(12.0, torch.from_numpy(TIMES), 0.15), 2.5 * ricker(9.0, torch.from_numpy(TIMES), 0.2)
     p, d = (
         torch.fft.irfft(torch.fft.rfft(reflections, 1000) * torch.fft.rfft(w, 1000), 1000)[:, :500]
         for w in (trial, true)

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from math import pi
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from posteriori.core.errors import OptionError
 from posteriori.domains.geophysics.misfits import TraceMisfit
-
-
-def ricker(frequency: float, time: np.ndarray, delay: float | None = None) -> Tensor:
-    """(1 - 2 a) exp(-a), a = (π f (t - delay))², float64; the delay is 1.5 / f without one.
-
-    Reference: Ricker (1953), The form and laws of propagation of seismic wavelets, Geophysics 18, 10.
-    """
-    late = 1.5 / frequency if delay is None else delay
-    a = (pi * frequency * (np.asarray(time, float) - late)) ** 2
-    return torch.from_numpy((1 - 2 * a) * np.exp(-a))
 
 
 def estimate_filter(data: Tensor, prediction: Tensor, water: float = 1e-3) -> Tensor:

@@ -110,9 +110,9 @@ def mute_window(
     if "offset" not in gather.coords:
         raise DataError("a mute needs the coordinate 'offset' [m] of each trace.")
     late = gather["time"] - np.abs(gather["offset"]) / velocity - delay
-    ramp: xr.DataArray = 0.5 - 0.5 * np.cos(np.pi * (late / taper).clip(0.0, 1.0))
-    window = xr.DataArray(ramp if keep == "below" else 1.0 - ramp, name="window")
-    return window.transpose(*gather.dims)
+    ramp = 0.5 - 0.5 * xr.apply_ufunc(np.cos, np.pi * (late / taper).clip(0.0, 1.0))
+    window: xr.DataArray = ramp if keep == "below" else 1.0 - ramp
+    return window.transpose(*gather.dims).rename("window")
 
 
 def muted(gather: xr.DataArray, window: xr.DataArray) -> xr.DataArray:
@@ -135,7 +135,7 @@ def first_breaks(gather: xr.DataArray, short: float = 0.03, long: float = 0.2, r
     fast, slow = max(1, round(short / dt)), max(2, round(long / dt))
     if fast + slow >= len(time):
         raise OptionError(f"windows of {short} and {long} s do not fit traces of {len(time) * dt:g} s; give shorter.")
-    power = np.nan_to_num(gather.transpose(..., "time").values.astype(float)) ** 2
+    power: np.ndarray = np.nan_to_num(gather.transpose(..., "time").values.astype(float)) ** 2
     total = np.concatenate([np.zeros((*power.shape[:-1], 1)), power.cumsum(-1)], -1)
     at = np.arange(slow, len(time) - fast)
     before = (total[..., at] - total[..., at - slow]) / slow

@@ -1,0 +1,158 @@
+"""Full-waveform inversion of a synthetic marine survey, from a blurred section to its mode and an uncertainty."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from torch import Tensor
+
+from posteriori.audit.report import Figure, Gate, Report
+from posteriori.core.errors import OptionError
+from posteriori.core.gaussian import Gaussian
+from posteriori.core.run import Context, digest
+from posteriori.domains.geophysics.fwi import Stage, invert, pose
+from posteriori.domains.geophysics.fwi_experiment import Experiment, Layout, stages_for
+from posteriori.domains.geophysics.fwi_pictures import FwiPictures
+from posteriori.domains.geophysics.fwi_posterior import gauss_newton
+from posteriori.domains.geophysics.marmousi import SHAPE, SPACING, Cut, read_section, synthetic_section
+from posteriori.domains.study import Outcome
+
+BOUNDS = (1400.0, 5500.0)
+"""Velocities [m/s] that a section keeps to."""
+RESOLVED = 0.5
+"""Cells count as resolved where the records took more than this share of the prior's variance."""
+NORMAL90 = 1.6448536269514722
+
+
+@dataclass(frozen=True)
+class Study:
+    """A velocity section from recorded waves, low frequencies first, with a standard deviation for every cell.
+
+    A true section is shot on its finest grid, noise is added, and the inversion starts from the section blurred by a
+    Gaussian. The mode is found on coarser cells by L-BFGS; the posterior is a Gaussian with the Gauss-Newton curvature
+    in the prior's strongest directions. The prior is learnt from other sections, made in code.
+    """
+
+    model: Path | None = None
+    """Velocity file: raw float32 as Marmousi's (x, z), .npy, netCDF or SEG-Y; none makes one of layers and faults."""
+    shape: tuple[int, ...] = SHAPE
+    """Nodes nx,nz of a raw file; Marmousi's without."""
+    spacing: float = SPACING
+    """Distance between the nodes of the file [m]."""
+    window: tuple[float, ...] = ()
+    """Part of the section, from,to in x [m]; all of it without."""
+    block: int = 4
+    """Nodes averaged into one cell of the inversion, along each direction."""
+    blur: float = 300.0
+    """Standard deviation of the Gaussian that makes the start [m]."""
+    shots: int = 10
+    """Number of shots, evenly spread."""
+    receivers: int = 100
+    """Number of receivers, evenly spread; all hear every shot."""
+    seconds: float = 2.2
+    """Length of the records [s]."""
+    peak: float = 5.0
+    """Frequency of the Ricker wavelet [Hz]."""
+    snr: float = 20.0
+    """Mean power of the records over that of the noise [dB]."""
+    effort: float = 1.0
+    """Factor on the iterations of every band."""
+    rank: int = 300
+    """Directions of the prior in which the records' information is counted."""
+    widen: float = 1.0
+    """Factor on the noise level in the posterior; above one where training sections show too narrow intervals."""
+    quick: bool = False
+    """A third of the iterations and directions."""
+
+    def __call__(self, context: Context) -> Outcome:
+        """Shoot, invert, and hold the answer against the truth."""
+        layout = Layout(self.block, self.blur, self.shots, self.receivers, self.seconds, self.peak, self.snr)
+        if len(self.shape) != 2 or len(self.window) not in (0, 2):
+            raise OptionError(f"shape={self.shape} and window={self.window}: two numbers each, nx,nz and from,to.")
+        if self.rank < 1 or not 0 < self.effort <= 100:
+            raise OptionError(f"rank={self.rank}, effort={self.effort:g}; give a whole number and a positive factor.")
+        section = self._section(context)
+        experiment = Experiment.simulate(section, layout, context.rng.child("experiment"), context)
+        cell = self.block * float(section["x"][1] - section["x"][0])
+        share = 1 / 3 if self.quick else 1.0
+        stages = stages_for(experiment.spread, cell, share * self.effort)
+        begun = time.perf_counter()
+
+        def watch(row: dict[str, float], m: Tensor) -> None:
+            row["rmse"] = experiment.rmse(m)
+
+        mode, rows = invert(
+            experiment.spread, experiment.data, experiment.sigma, experiment.prior, stages, context, BOUNDS, watch
+        )
+        seconds = time.perf_counter() - begun
+        steps = pd.DataFrame(rows)
+        final = pose(experiment.spread, experiment.data, experiment.sigma, experiment.prior, Stage(None, 1, 1), BOUNDS)
+        with torch.no_grad():
+            predicted = final.operator(final.coarse(mode.float()))
+        band = Stage(1.2 * self.peak, min(2, stages[1].coarser), 1)
+        question = pose(experiment.spread, experiment.data, experiment.sigma, experiment.prior, band, BOUNDS)
+        curvature = gauss_newton(question, mode, max(1, round(share * self.rank)), context)
+        posterior = curvature.posterior(self.widen)
+        resolution = curvature.resolution(posterior)
+        scores = score(experiment, posterior, resolution, predicted)
+        scores |= {"seconds_inversion": seconds, "gradients": int(steps.groupby("stage")["calls"].max().sum())}
+        return Outcome(
+            scores=scores,
+            report=Report("Full-waveform inversion", figures(scores)),
+            pictures=FwiPictures(experiment, posterior, resolution, steps, predicted).every(),
+            posterior=posterior,
+            tables={"steps": steps},
+            data={} if self.model is None else {"model": digest(torch.from_numpy(section.values))},
+            references=[
+                "Virieux & Operto (2009), An overview of full-waveform inversion in exploration geophysics, "
+                "Geophysics 74, WCC1.",
+                "Bunks et al. (1995), Multiscale seismic waveform inversion, Geophysics 60, 1457.",
+            ],
+        )
+
+    def _section(self, context: Context) -> xr.DataArray:
+        if self.model is None:
+            section = synthetic_section(context.rng.child("section"), 200, 400)
+        else:
+            section = read_section(self.model, (self.shape[0], self.shape[1]), self.spacing)
+        return Cut(*self.window)(section) if self.window else section
+
+
+def score(experiment: Experiment, posterior: Gaussian, resolution: Tensor, predicted: Tensor) -> dict[str, float]:
+    """Errors [m/s] of start and mode, coverage of the 90 % intervals [shares], and the misfit that is left."""
+    rock = experiment.rock
+    error = (posterior.location.double().numpy() - experiment.truth.values)[rock]
+    half = NORMAL90 * posterior.spread().double().numpy()[rock]
+    resolved = resolution.numpy()[rock] > RESOLVED
+    inside = np.abs(error) <= half
+    left = (experiment.data - predicted).double()
+    return {
+        "rmse": float(np.sqrt(np.square(error).mean())),
+        "rmse_start": experiment.rmse(experiment.start.values),
+        "rmse_resolved": float(np.sqrt(np.square(error[resolved]).mean())) if resolved.any() else float("nan"),
+        "coverage90": float(inside[resolved].mean()) if resolved.any() else float("nan"),
+        "coverage90_all": float(inside.mean()),
+        "resolved_share": float(resolved.mean()),
+        "residual_over_sigma": float((left / experiment.sigma).square().mean().sqrt()),
+        "sigma_over_records": float(experiment.sigma.median()) / float(experiment.clean.std()),
+    }
+
+
+def figures(scores: Mapping[str, float]) -> tuple[Figure, ...]:
+    """The audit: the inversion must better its start, and its intervals hold where the records tell something."""
+    note = f"cells whose resolution exceeds {RESOLVED:g}: {100 * scores['resolved_share']:.0f} % of the rocks"
+    found = [
+        Figure("rmse", scores["rmse"], unit="m/s", gate=Gate(high=scores["rmse_start"]), note="gate: the start's"),
+        Figure("coverage90_all", scores["coverage90_all"], note="all cells below the water"),
+        Figure("residual_over_sigma", scores["residual_over_sigma"], note="1 where the noise alone is left"),
+    ]
+    if scores["resolved_share"] > 0:
+        found.insert(1, Figure("coverage90", scores["coverage90"], gate=Gate(0.80, 0.97), note=note))
+    return tuple(found)
