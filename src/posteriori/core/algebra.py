@@ -1,4 +1,4 @@
-"""A small algebra of operators: identity, scale, stack, block average, dense and sparse matrices."""
+"""A small algebra of operators: identity, scale, stack, part, block average, dense and sparse matrices."""
 
 from __future__ import annotations
 
@@ -88,6 +88,33 @@ class Stack(TorchOperator):
         return Stack(dense=dense, direct=Identity(dense.domain))
 
 
+class Part(TorchOperator):
+    """One part of a joined Space: the density of ``Space.of(velocity=…, density=…)``.
+
+    Raises:
+        ShapeError: the Space has no such part.
+    """
+
+    linear = True
+
+    def __init__(self, domain: Space, name: str) -> None:
+        super().__init__()
+        names = [part.name for part in domain.parts]
+        if name not in names:
+            raise ShapeError(f"{domain} has the parts {names}, not {name!r}.")
+        self.domain, self.name = domain, name
+        self.codomain = domain.parts[names.index(name)]
+
+    def forward(self, m: Tensor) -> Tensor:
+        """The part in its own shape."""
+        return self.domain.split(m)[self.name]
+
+    @staticmethod
+    def example() -> Part:
+        """The second of two parts."""
+        return Part(Space.of(velocity=Space("v", {"x": 3}, "m/s"), density=Space("rho", {"z": 2, "x": 2})), "density")
+
+
 class BlockAverage(TorchOperator):
     """Means over blocks of ``size`` cells along each dim: a sensor's footprint, a coarse grid.
 
@@ -143,8 +170,15 @@ class Dense(TorchOperator):
 
     def forward(self, m: Tensor) -> Tensor:
         """matrix · m + offset."""
-        product = self.domain.flat(m) @ self.matrix.to(m.dtype).mT
-        return self.codomain.unflat(product) + self.constant.to(m.dtype)
+        return self.jvp(m, m) + self.constant.to(m.dtype)
+
+    def jvp(self, m: Tensor, v: Tensor) -> Tensor:
+        """matrix · v."""
+        return self.codomain.unflat(self.domain.flat(v) @ self.matrix.to(v.dtype).mT)
+
+    def rows(self, like: Tensor) -> Tensor:
+        """The matrix."""
+        return self.matrix.to(like)
 
     @staticmethod
     def example() -> Dense:
