@@ -32,8 +32,8 @@ def _inlined(function: Function) -> Function:
 class Mesh(NamedTuple):
     """Where rows and columns lie in a flat array, and the ring's coefficients.
 
-    ``top`` rows of ring (0 below a free surface), ``nz`` of the model, ``width`` of ring; columns ``width``, ``nx``,
-    ``width``. Row k begins at ``base + k stride``; vectors in columns [``left``, ``right``) hold the model alone.
+    ``top`` rows of ring (0 below a free surface), ``nz`` of the model, ``width`` of ring; the columns of the
+    model begin at ``edge``. Row k begins at ``base + k stride``; vectors in columns [``left``, ``right``) hold the model alone.
     """
 
     base: int
@@ -42,6 +42,7 @@ class Mesh(NamedTuple):
     nz: int
     nx: int
     width: int
+    edge: int
     left: int
     right: int
     surface: bool
@@ -211,7 +212,7 @@ def _pack(mesh: Any, field: Any, kept: Any) -> None:
     one, o = lanes(field), 0
     columns = mesh.nx + 2 * mesh.width
     for k in range(mesh.top + mesh.nz + mesh.width):
-        begin = mesh.base + k * mesh.stride
+        begin = mesh.base + k * mesh.stride + mesh.edge - mesh.width
         wide = mesh.width if mesh.level[k] == 0 else columns
         for c in range(0, wide, one):
             store(kept, o + c, load(field, begin + c))
@@ -228,7 +229,7 @@ def _unpack(mesh: Any, field: Any, kept: Any) -> None:
     one, o = lanes(field), 0
     columns = mesh.nx + 2 * mesh.width
     for k in range(mesh.top + mesh.nz + mesh.width):
-        begin = mesh.base + k * mesh.stride
+        begin = mesh.base + k * mesh.stride + mesh.edge - mesh.width
         wide = mesh.width if mesh.level[k] == 0 else columns
         for c in range(0, wide, one):
             store(field, begin + c, first(wide - c, load(kept, o + c), load(field, begin + c)))
@@ -245,7 +246,7 @@ def _pack_frame(mesh: Any, field: Any, kept: Any) -> None:
     """Copy the outermost cells of the model, as deep as the stencil reaches, to ``kept``."""
     one, reach, o = lanes(field), len(mesh.down) - 1, 0
     for k in range(mesh.nz):
-        begin = mesh.base + (mesh.top + k) * mesh.stride + mesh.width
+        begin = mesh.base + (mesh.top + k) * mesh.stride + mesh.edge
         whole = (k < reach and not mesh.surface) or k >= mesh.nz - reach
         wide = mesh.nx if whole else reach
         for c in range(0, wide, one):
@@ -261,7 +262,7 @@ def _unpack_frame(mesh: Any, field: Any, kept: Any) -> None:
     """The inverse of :func:`_pack_frame`."""
     one, reach, o = lanes(field), len(mesh.down) - 1, 0
     for k in range(mesh.nz):
-        begin = mesh.base + (mesh.top + k) * mesh.stride + mesh.width
+        begin = mesh.base + (mesh.top + k) * mesh.stride + mesh.edge
         whole = (k < reach and not mesh.surface) or k >= mesh.nz - reach
         wide = mesh.nx if whole else reach
         for c in range(0, wide, one):
@@ -291,27 +292,27 @@ def _inject(field: Any, c2: Any, taps: Any, values: Any) -> None:
 
 
 @_compiled
-def _record(field: Any, taps: Any, values: Any) -> None:
-    """values = Σ weight field."""
-    for p in range(len(values)):
+def _record(field: Any, taps: Any, traces: Any, n: int) -> None:
+    """Sample ``n`` of every trace: Σ weight field."""
+    for p in range(len(traces)):
         total = field[0] * 0
         for t in range(taps.start[p], taps.start[p + 1]):
             total += taps.weight[t] * field[taps.at[t]]
-        values[p] = total
+        traces[p, n] = total
 
 
 @_compiled
 def forward(
     mesh: Any, sources: Any, receivers: Any, wavelets: Any, c2: Any, state: Any, traces: Any, tape: Any
 ) -> None:
-    """Traces (nt, receivers) of wavelets (nt, sources); ``tape`` takes what :func:`backward` needs unless empty.
+    """Traces (receivers, nt) of wavelets (nt, sources); ``tape`` takes what :func:`backward` needs unless empty.
 
     ``state``: zeros u, up, φx, φz and a row. ``tape``: frames, marks, every, and the length of a row of either.
     """
     u, up, fx, fz, above = state
     frames, marks, every, frame, ring = tape
     keep, nothing = len(frames) > 0, c2[:0]
-    _record(u, receivers, traces[0])
+    _record(u, receivers, traces, 0)
     for n in range(len(wavelets) - 1):
         if keep:
             if n % every == 0:
@@ -323,7 +324,7 @@ def forward(
         _step(mesh, u, up, c2, fx, fz, above, nothing, True)
         _inject(up, c2, sources, wavelets[n])
         u, up = up, u
-        _record(u, receivers, traces[n + 1])
+        _record(u, receivers, traces, n + 1)
 
 
 @_compiled
@@ -371,7 +372,7 @@ def backward(
     z, zp, fx, fz, above = state
     every, ring = tape[2], tape[4]
     steps = len(wavelets)
-    _inject_image(z, u, image, c2, receivers, residual[steps - 1])
+    _inject_image(z, u, image, c2, receivers, residual, steps - 1)
     u, un = un, u
     for n in range(steps - 2, 0, -1):
         begin = n // every * every
@@ -383,17 +384,17 @@ def backward(
             _mirror(mesh, z)
         _step_back(mesh, u, un, z, zp, image, c2, fx, fz, above)
         _inject(un, c2, sources, wavelets[n])
-        _inject_image(zp, u, image, c2, receivers, residual[n])
+        _inject_image(zp, u, image, c2, receivers, residual, n)
         u, un = un, u
         z, zp = zp, z
 
 
 @_compiled
-def _inject_image(z: Any, u: Any, image: Any, c2: Any, taps: Any, values: Any) -> None:
-    """Add a residual to the adjoint field and to the image."""
-    for p in range(len(values)):
+def _inject_image(z: Any, u: Any, image: Any, c2: Any, taps: Any, residual: Any, n: int) -> None:
+    """Add sample ``n`` of the residual to the adjoint field and to the image."""
+    for p in range(len(residual)):
         for t in range(taps.start[p], taps.start[p + 1]):
-            share = taps.weight[t] * values[p]
+            share = taps.weight[t] * residual[p, n]
             z[taps.at[t]] += c2[taps.at[t]] * share
             image[taps.at[t]] += u[taps.at[t]] * share
 
@@ -415,7 +416,7 @@ def linearised(
     u, up, fx, fz, above = state
     v, vp, gx, gz, below = born
     one, nothing = lanes(u), c2[:0]
-    _record(v, receivers, traces[0])
+    _record(v, receivers, traces, 0)
     for n in range(len(wavelets) - 1):
         if mesh.surface:
             _mirror(mesh, u)
@@ -427,4 +428,4 @@ def linearised(
             store(vp, j, load(vp, j) + load(change, j) * load(y, j))
         _inject(vp, change, sources, wavelets[n])
         u, up, v, vp = up, u, vp, v
-        _record(v, receivers, traces[n + 1])
+        _record(v, receivers, traces, n + 1)

@@ -87,10 +87,22 @@ class Section:
         alternating = 4 * sum(weights[0::2])  # of the wave of two nodes' length
         return 2 / (self.dt * sqrt(alternating * (self.dx**-2 + self.dz**-2)))
 
+    def edge(self, dtype: np.dtype[np.floating]) -> int:
+        """Column of the model's first node: empty ones precede the ring if that leaves fewer vectors to it."""
+        lanes = LINE // dtype.itemsize
+        spare = -(self.width + self.nx) % lanes
+        return min((0, spare), key=lambda pad: self._vectors(pad, lanes)) + self.width
+
     def stride(self, dtype: np.dtype[np.floating]) -> int:
         """Numbers from one row to the next: whole vectors, with empty columns at the end."""
         lanes = LINE // dtype.itemsize
-        return -(-(self.columns + self.reach) // lanes) * lanes
+        return _whole(self.edge(dtype) + self.nx + self.width + self.reach, lanes)
+
+    def _vectors(self, pad: int, lanes: int) -> float:
+        """Cost of a row with ``pad`` empty columns in front; a vector of the ring costs 2.5 others."""
+        left, right = _whole(pad + self.width, lanes), (pad + self.width + self.nx) // lanes * lanes
+        end = _whole(pad + self.columns + self.reach, lanes)
+        return 2.5 * end - 1.5 * max(right - left, 0)
 
     def size(self, dtype: np.dtype[np.floating]) -> int:
         """Numbers of a padded array."""
@@ -100,15 +112,11 @@ class Section:
         """An empty padded array, its rows on the cache's lines."""
         return aligned(self.size(dtype), dtype)
 
-    def inside(self, field: Floats) -> Floats:
-        """The model's nodes of a padded array, a view (nz, nx)."""
-        stride = self.stride(field.dtype)
-        first = self.reach + self.top
-        return field.reshape(-1, stride)[first : first + self.nz, self.width : self.width + self.nx]
-
     def whole(self, field: Floats) -> Floats:
         """The nodes of model and ring of a padded array, a view (rows, columns)."""
-        return field.reshape(-1, self.stride(field.dtype))[self.reach : self.reach + self.rows, : self.columns]
+        first = self.edge(field.dtype) - self.width
+        rows = field.reshape(-1, self.stride(field.dtype))[self.reach : self.reach + self.rows]
+        return rows[:, first : first + self.columns]
 
     def extended(self, values: Floats) -> Floats:
         """(nz, nx) continued into the ring by its edge values, (rows, columns)."""
@@ -135,8 +143,9 @@ class Section:
     def mesh(self, dtype: np.dtype[np.floating]) -> Mesh:
         """The coefficients that the kernels take."""
         stride, lanes = self.stride(dtype), LINE // dtype.itemsize
-        left = -(-self.width // lanes) * lanes
-        right = max(left, (self.width + self.nx) // lanes * lanes)
+        edge = self.edge(dtype)
+        left = _whole(edge, lanes)
+        right = max(left, (edge + self.nx) // lanes * lanes)
         (dx, dx_half), (dz, dz_half) = self._depth_x, self._depth_z
         level = np.zeros(self.rows, np.int64)
         level[: self.top] = np.arange(self.top, 0, -1)
@@ -149,7 +158,7 @@ class Section:
 
         def by_column(values: Floats) -> Floats:
             padded = aligned(stride * (len(values) if values.ndim == 2 else 1), dtype)
-            padded.reshape(-1, stride)[:, : self.columns] = values
+            padded.reshape(-1, stride)[:, edge - self.width : edge + self.nx + self.width] = values
             return padded
 
         horizontal = STENCILS[self.order]
@@ -163,6 +172,7 @@ class Section:
             nz=self.nz,
             nx=self.nx,
             width=self.width,
+            edge=edge,
             left=left,
             right=right,
             surface=self.surface,
@@ -186,6 +196,7 @@ class Section:
         found = kaiser_sinc((points - [self.z, self.x]) / [self.dz, self.dx], self.surface)
         row, column = found.row + self.top, found.column + self.width
         within = (row >= 0) & (row < self.rows) & (column >= 0) & (column < self.columns)
+        column = column + self.edge(dtype) - self.width
         before = np.concatenate([[0], np.cumsum(within)])
         at = (row + self.reach) * self.stride(dtype) + column
         return Taps(before[found.start], at[within], (scale * found.weight[within]).astype(dtype))
@@ -210,6 +221,11 @@ class Section:
             return most * (outside / max(self.width - 0.5, 0.5)) ** 2
 
         return profile(place), profile(place + 0.5)
+
+
+def _whole(n: int, lanes: int) -> int:
+    """The next multiple of ``lanes``."""
+    return -(-n // lanes) * lanes
 
 
 def aligned(size: int, dtype: np.dtype[np.floating]) -> Floats:

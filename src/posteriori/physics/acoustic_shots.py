@@ -100,7 +100,7 @@ class Shots:
         pieces = np.empty(self.every * ring + spare, self.dtype)
         kept = (tape.frames, tape.marks, self.every, self.section.frame, ring)
         last, image = (tape.last.copy(), tape.before.copy()), self._zeros()
-        given = np.ascontiguousarray(residual.T)
+        given = np.ascontiguousarray(residual)
         with _flushed():
             kernels.backward(
                 self.mesh, *self._shot(shot), c2, last, self._state(), self._state(), given, kept, pieces, image
@@ -109,18 +109,18 @@ class Shots:
 
     def born(self, c2: Floats, change: Floats, shot: int) -> Floats:
         """(channels, nt): the first change of the traces of one shot when c2 changes by ``change``."""
-        traces = np.empty((self.steps, self.channels), self.dtype)
+        traces = np.empty((self.channels, self.steps), self.dtype)
         with _flushed():
             kernels.linearised(
                 self.mesh, *self._shot(shot), c2, change, self._state(), self._state(), self._zeros(), traces
             )
-        return traces.T
+        return traces
 
     def _forward(self, c2: Floats, shot: int, state: State, tape: tuple[Floats, Floats, int, int, int]) -> Floats:
-        traces = np.empty((self.steps, self.channels), self.dtype)
+        traces = np.empty((self.channels, self.steps), self.dtype)
         with _flushed():
             kernels.forward(self.mesh, *self._shot(shot), c2, state, traces, tape)
-        return traces.T
+        return traces
 
     def _shot(self, shot: int) -> tuple[Taps, Taps, Floats]:
         return self.sources[shot], self.receivers[shot], self.wavelets[shot]
