@@ -76,8 +76,16 @@ def draw_section(axes: Axes, values: ArrayLike, z: ArrayLike, x: ArrayLike, colo
 
 def map_picture(values: ArrayLike, y: ArrayLike, x: ArrayLike, colours: Colours, marks: Sequence[Marks] = ()) -> Figure:
     """A grid (ny, nx) seen from above, northing ``y`` [m] upwards, easting ``x`` [m] to the right."""
+    figure, axes = blank(6.8, float(np.clip(5.4 * np.ptp(y) / max(np.ptp(x), 1e-9) + 0.7, 2.2, 7.5)))
+    draw_map(axes, values, y, x, colours, marks)
+    return figure
+
+
+def draw_map(
+    axes: Axes, values: ArrayLike, y: ArrayLike, x: ArrayLike, colours: Colours, marks: Sequence[Marks] = ()
+) -> None:
+    """One grid seen from above with its colour bar."""
     north, east, shown = (np.asarray(a, np.float64) for a in (y, x, values))
-    figure, axes = blank(6.8, float(np.clip(5.4 * np.ptp(north) / max(np.ptp(east), 1e-9) + 0.7, 2.2, 7.5)))
     kilo = _kilo(max(np.ptp(east), np.ptp(north)))
     _draw_cells(axes, shown, east / kilo[0], north / kilo[0], colours)
     _draw_marks(axes, marks, kilo, kilo)
@@ -85,7 +93,6 @@ def map_picture(values: ArrayLike, y: ArrayLike, x: ArrayLike, colours: Colours,
     axes.set_aspect("equal")
     if marks:
         axes.legend(loc="lower right", fontsize=8)
-    return figure
 
 
 def stations_picture(
