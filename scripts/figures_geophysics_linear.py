@@ -1,0 +1,88 @@
+"""What linear inversion promises: the textbook answer, coverage, penalties in Fourier space, bodies nobody can see."""
+
+from __future__ import annotations
+
+import math
+from math import pi
+
+import torch
+
+from asked import Asked, scores
+from posteriori import Rng, Space
+from posteriori.core.algebra import Dense
+from posteriori.inference.spectrum import randomised_system, singular_system
+from posteriori.learn.penalty import roughness
+
+INF = math.inf
+PROBLEMS = ("gravity", "traveltime", "deconvolution")
+
+
+def each(*names: str) -> dict[str, float]:
+    """Scores of the study for each of its problems."""
+    found = {}
+    for problem in PROBLEMS:
+        run = scores("geophysics/illposed", f"problem={problem}", "problems=2500")
+        found |= {f"{problem} {name}": float(run[name]) for name in names}
+    return found
+
+
+def percent(name: str) -> dict[str, float]:
+    """A share for each problem [%]."""
+    return {problem: 100 * value for problem, value in each(name).items()}
+
+
+def penalties() -> dict[str, float]:
+    """Largest relative error of the charge of cosines against 1, k² and k⁴ times their norm, on 400 cells."""
+    n, length = 400, 1000.0
+    space = Space("m", {"x": (torch.arange(n).numpy() + 0.5) * length / n})
+    found = {}
+    for order in (0, 1, 2):
+        penalty = roughness(space, order)
+        away = []
+        for j in (1, 2, 5):
+            k = pi * j / length
+            charge = 2 * float(penalty.energy(torch.cos(k * torch.from_numpy(space.labels("x")))))
+            away.append(abs(charge / (k ** (2 * order) * length / 2) - 1))
+        found[f"k^{2 * order}"] = max(away)
+    return found
+
+
+def randomised() -> dict[str, float]:
+    """Twenty singular values of a matrix whose values fall by 0.7: their error, and its bound as stated."""
+    u, v = (torch.linalg.qr(Rng(0).child(name).normal((n, n))).Q for name, n in (("u", 200), ("v", 300)))
+    matrix = (u * 0.7 ** torch.arange(200).double()) @ v[:, :200].mT
+    operator = Dense(Space("m", {"x": 300}), Space("d", {"y": 200}), matrix)
+    random, dense = randomised_system(operator, 20, Rng(1)), singular_system(operator)
+    rest = matrix - (random.data * random.values) @ random.model.mT
+    return {
+        "error of the values": float((random.values / dense.values[:20] - 1).abs().max()),
+        "error / its bound": float(torch.linalg.matrix_norm(rest, 2)) / random.error,
+    }
+
+
+ASKED = [
+    Asked(
+        "posterior against the dense textbook answer, mean and covariance [sd]",
+        -INF,
+        1e-8,
+        lambda: each("textbook_mean", "textbook_covariance"),
+    ),
+    Asked("50 % coverage over 2,500 simulated problems [%]", 48.0, 52.0, lambda: percent("coverage50")),
+    Asked("90 % coverage over 2,500 simulated problems [%]", 88.0, 92.0, lambda: percent("coverage90")),
+    Asked("penalties of cosines against 1, k², k⁴ (relative error)", -INF, 1e-3, penalties),
+    Asked(
+        "null body: its data as a share of those of its absolute value",
+        -INF,
+        1e-10,
+        lambda: each("null_body.datum_share"),
+    ),
+    Asked(
+        "gravity's annihilator ∇²ψ on a 20 × 40 grid: the same share",
+        -INF,
+        1e-2,
+        lambda: float(
+            scores("geophysics/illposed", "problem=gravity", "problems=2500")["laplacian_of_bump.datum_share"]
+        ),
+    ),
+    Asked("randomised singular values: error, and error over its bound", -INF, 1.0, randomised),
+]
