@@ -32,8 +32,8 @@ def _inlined(function: Function) -> Function:
 class Mesh(NamedTuple):
     """Where rows and columns lie in a flat array, and the ring's coefficients.
 
-    ``top`` rows of ring (0 below a free surface), ``nz`` of the model, ``width`` of ring; the columns of the
-    model begin at ``edge``. Row k begins at ``base + k stride``; vectors in columns [``left``, ``right``) hold the model alone.
+    ``top`` rows of ring (0 below a free surface), ``nz`` of the model, ``width`` of ring; the columns of the model
+    begin at ``edge``. Row k begins at ``base + k stride``; vectors in columns [``left``, ``right``) hold it alone.
     """
 
     base: int
