@@ -24,6 +24,8 @@ SLOWEST, FASTEST = 50.0, 20000.0
 SOURCES_AT_ONCE = 8
 """Sources in one task; a number of its own, so that sums do not depend on the number of threads."""
 EVEN = 1e-6
+KEPT, BYTES = 2**29, 32
+"""Bytes of marches that a gradient may keep, and bytes of a march for each node."""
 START = 1
 """Nodes beyond the cell of the source that start with straight-line times."""
 
@@ -84,8 +86,8 @@ class Eikonal(Operator):
         self.codomain = Space("time", ids, "s", mask=mask, extra=extra)
 
     def forward(self, m: Tensor) -> Tensor:
-        """First-arrival times [s], (*batch, source, receiver)."""
-        flat = self._slowness(m)
+        """First-arrival times [s], (*batch, source, receiver); equal models share one march, here and below."""
+        flat, index = _distinct(self._slowness(m))
         out = np.empty((len(flat), *self.codomain.shape))
 
         def several(k: int, part: range) -> None:
@@ -93,13 +95,15 @@ class Eikonal(Operator):
                 out[k, i] = _Arrivals(self, flat[k], self.sources[i]).read()
 
         self._each(len(flat), several)
-        return _tensor(out, m).reshape(*m.shape[: m.ndim - len(self.domain.shape)], *self.codomain.shape)
+        return _tensor(out[index], m).reshape(*m.shape[: m.ndim - len(self.domain.shape)], *self.codomain.shape)
 
     def jvp(self, m: Tensor, v: Tensor) -> Tensor:
-        """Change of the times along ``v``; equal models in a row share one march."""
+        """Change of the times along ``v``."""
         flat, index = _distinct(self._slowness(m))
         change = (
-            -(flat[index] ** 2) * self.per_unit * self.domain.flat(v).reshape(-1, self.domain.size).double().numpy()
+            -(flat[index] ** 2)
+            * self.per_unit
+            * self.domain.flat(v).detach().cpu().reshape(-1, self.domain.size).double().numpy()
         )
         out = np.empty((len(index), *self.codomain.shape))
 
@@ -113,26 +117,26 @@ class Eikonal(Operator):
         return _tensor(out, v).reshape(*v.shape[: v.ndim - len(self.domain.shape)], *self.codomain.shape)
 
     def vjp(self, m: Tensor, r: Tensor) -> Tensor:
-        """Jᵀ r; equal models in a row share one march, and a source without residual is passed over."""
+        """Jᵀ r; a source without residual is passed over."""
         flat, index = _distinct(self._slowness(m))
-        pull = self.codomain.check(r).reshape(-1, *self.codomain.shape).double().numpy()
-        out = np.zeros((len(index), self.domain.size))
+        return self._pulled(flat, index, r, lambda k, i: _Arrivals(self, flat[k], self.sources[i]))
 
-        def several(k: int, part: range) -> list[tuple[int, Floats]]:
-            found: dict[int, Floats] = {}
+    def pull(self, m: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """``forward(m)`` and ``r ↦ vjp(m, r)``, which keeps the marches where they fit into :data:`KEPT` bytes."""
+        flat, index = _distinct(self._slowness(m))
+        if len(flat) * len(self.sources) * self.domain.size * BYTES > KEPT:
+            return super().pull(m)
+        rays: dict[tuple[int, int], _Arrivals] = {}
+        out = np.empty((len(flat), *self.codomain.shape))
+
+        def several(k: int, part: range) -> None:
             for i in part:
-                rows = [b for b in np.flatnonzero(index == k).tolist() if pull[b, i].any()]
-                ray = _Arrivals(self, flat[k], self.sources[i]) if rows else None
-                for b in rows:
-                    assert ray is not None
-                    found[b] = found.get(b, 0.0) + ray.pulled(pull[b, i])
-            return list(found.items())
+                rays[k, i] = _Arrivals(self, flat[k], self.sources[i])
+                out[k, i] = rays[k, i].read()
 
-        for part in self._each(len(flat), several):
-            for b, gradient in part:
-                out[b] += gradient
-        out *= -(flat[index] ** 2) * self.per_unit
-        return _tensor(out, r).reshape(*r.shape[:-2], *self.domain.shape)
+        self._each(len(flat), several)
+        times = _tensor(out[index], m).reshape(*m.shape[: m.ndim - len(self.domain.shape)], *self.codomain.shape)
+        return times, lambda r: self._pulled(flat, index, r, lambda k, i: rays[k, i])
 
     def fields(self, m: Tensor) -> Tensor:
         """Arrival times at every node, (*batch, source, *domain.shape) [s], for pictures and tables."""
@@ -155,6 +159,30 @@ class Eikonal(Operator):
             other.receivers = self.receivers[index]
             other.reading = self.grid.corners(other.receivers)
         return other
+
+    def _pulled(
+        self, flat: Floats, index: NDArray[np.int64], r: Tensor, ray: Callable[[int, int], _Arrivals]
+    ) -> Tensor:
+        """Jᵀ r at the models ``flat[index]``, given the march through model k from source i."""
+        pull = self.codomain.check(r).detach().cpu().reshape(-1, *self.codomain.shape).double().numpy()
+        out = np.zeros((len(index), self.domain.size))
+
+        def several(k: int, part: range) -> list[tuple[int, Floats]]:
+            found: dict[int, Floats] = {}
+            mine = np.flatnonzero(index == k)
+            for i in part:
+                rows = mine[pull[mine, i].any(1)].tolist()
+                if rows:
+                    march = ray(k, i)
+                    for b in rows:
+                        found[b] = found.get(b, 0.0) + march.pulled(pull[b, i])
+            return list(found.items())
+
+        for part in self._each(len(flat), several):
+            for b, gradient in part:
+                out[b] += gradient
+        out *= -(flat[index] ** 2) * self.per_unit
+        return _tensor(out, r).reshape(*r.shape[:-2], *self.domain.shape)
 
     def _slowness(self, m: Tensor) -> Floats:
         """Checked slowness of each model, (models, cells) [s/m]."""
@@ -297,10 +325,11 @@ class _Arrivals:
 
 
 def _distinct(models: Floats) -> tuple[Floats, NDArray[np.int64]]:
-    """Models without repetitions in a row, and which of them each given one is."""
-    new = np.ones(len(models), bool)
-    new[1:] = (models[1:] != models[:-1]).any(1)
-    return models[new], np.cumsum(new) - 1
+    """The models that differ, and which of them each given one is."""
+    seen: dict[bytes, int] = {}
+    index = np.array([seen.setdefault(model.tobytes(), len(seen)) for model in models], np.int64)
+    first = np.array([int(np.argmax(index == k)) for k in range(len(seen))], np.int64)
+    return models[first], index
 
 
 def _tensor(values: Floats, like: Tensor) -> Tensor:
