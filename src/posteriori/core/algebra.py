@@ -81,6 +81,11 @@ class Stack(TorchOperator):
         parts: Mapping[str, Operator] = self.operators  # type: ignore[assignment]
         return torch.cat([o.codomain.flat(o(m)) for o in parts.values()], dim=-1)
 
+    def jvp(self, m: Tensor, v: Tensor) -> Tensor:
+        """Those of all, so that foreign operators may be among them."""
+        parts: Mapping[str, Operator] = self.operators  # type: ignore[assignment]
+        return torch.cat([o.codomain.flat(o.jvp(m, v)) for o in parts.values()], dim=-1)
+
     @staticmethod
     def example() -> Stack:
         """A matrix beside the unknown itself."""

@@ -24,7 +24,7 @@ class CrossGradient(TorchOperator):
         scales: what a change of one means in each part, in its own unit.
 
     Raises:
-        ShapeError, DataError: not two parts on one section of two by two cells or more, or scales that are not positive.
+        ShapeError, DataError: not two parts on one section of two by two cells or more, or a scale that is not > 0.
 
     Reference: Gallardo & Meju (2004), Joint two-dimensional DC resistivity and seismic travel time inversion with
     cross-gradients constraints, J. Geophys. Res. 109, B03311.

@@ -187,8 +187,8 @@ class Observed:
         return Inverse(operator, prior, torch.cat([times, stations]), Normal(sigma))
 
 
-def observed(survey: Survey, times: Tensor, gravity: Tensor, rounds: int, context: Context) -> list[Observed]:
-    """Each model's data (models, …), its rays found from its times by ``rounds`` of Gauss and Newton.
+def observed(survey: Survey, times: Tensor, gravity: Tensor, rounds: int, context: Context) -> Observed:
+    """One model's data, its rays found from its times by ``rounds`` of Gauss and Newton.
 
     The velocity that the seismics alone find says where rays run; what gravity adds lies elsewhere and leaves them.
     """
@@ -196,13 +196,11 @@ def observed(survey: Survey, times: Tensor, gravity: Tensor, rounds: int, contex
     picked = Space("time", {"pick": len(survey.picks)}, "s")
     lengths = dict(zip(("z", "x"), survey.lengths, strict=True))
     prior = Smoothness(grid, 1.0, lengths, survey.means[0], scale=survey.sigmas[0])
-    at = survey.means[0].expand(len(times), *grid.shape)
-    found: list[Dense] = []
-    for _ in context.progress(range(rounds), "rays", rounds):
-        found = [_tangent(survey, picked, v) for v in at]
-        asked = (Inverse(f, prior, t, Normal(survey.time_error)) for f, t in zip(found, times, strict=True))
-        at = torch.stack([Exact()(target, context).location for target in asked])
-    return [Observed((f, t), g) for f, t, g in zip(found, times, gravity, strict=True)]
+    tangent = _tangent(survey, picked, survey.means[0])
+    for _ in range(rounds - 1):
+        at = Exact()(Inverse(tangent, prior, times, Normal(survey.time_error)), context).location
+        tangent = _tangent(survey, picked, at)
+    return Observed((tangent, times), gravity)
 
 
 def _tangent(survey: Survey, picked: Space, v: Tensor) -> Dense:

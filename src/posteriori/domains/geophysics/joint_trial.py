@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from posteriori.core.gaussian import Gaussian
+from posteriori.core.infer import fixed_threads
 from posteriori.core.mixture import Mixture
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
@@ -35,56 +38,59 @@ class Trial:
     Attributes:
         survey: what was measured.
         truth: (models, 2 cells).
-        joint, seismic, gravity: the answers; the singles know the strength of the link, the joint one learns it.
+        answers: by method. "joint", "seismic" and "gravity" share one prior, in which the strength of the link is
+            unknown; "seismic, told" and "gravity, told" know it.
         strength: mean correlation that the joint inversion finds, (models,).
-        linked: probability of any link at all, (models,).
+        shown: the joint posterior of the first model.
     """
 
     survey: Survey
     truth: Tensor
-    joint: Sequence[Answer]
-    seismic: Sequence[Answer]
-    gravity: Sequence[Answer]
+    answers: Mapping[str, Sequence[Answer]]
     strength: Tensor
-    linked: Tensor
+    shown: Mixture
 
-    def errors(self, answers: Sequence[Answer], part: int | None, deep: bool = True) -> Tensor:
-        """Mean square error of each model (models,), in prior standard deviations; of velocity (0), density (1), both."""
+    def errors(self, method: str, part: int | None, deep: bool = True) -> Tensor:
+        """Mean square error of each model (models,) in prior standard deviations: velocity (0), density (1), both."""
         sigma = torch.cat([s.flatten() for s in self.survey.sigmas])
-        z = (torch.stack([a.mean for a in answers]) - self.truth) / sigma
+        z = (torch.stack([a.mean for a in self.answers[method]]) - self.truth) / sigma
         cells = self.survey.deep_cells if deep else torch.ones_like(self.survey.deep_cells)
         chosen = torch.stack([cells, cells])
         if part is not None:
             chosen[1 - part] = False
         return z[:, chosen.flatten()].square().mean(1)
 
-    def coverage(self, answers: Sequence[Answer], deep: bool = False) -> Tensor:
-        """Share of cells inside their central 90 % interval, for each model (models,)."""
-        pit = torch.stack([a.pit for a in answers])
+    def coverage(self, deep: bool = False) -> Tensor:
+        """Share of cells inside their central 90 % interval of the joint posterior, for each model (models,)."""
+        pit = torch.stack([a.pit for a in self.answers["joint"]])
         inside = ((pit > 0.05) & (pit < 0.95)).double()
         return inside[:, self.survey.deep_cells.repeat(2)].mean(1) if deep else inside.mean(1)
 
 
 def trial(survey: Survey, models: int, correlation: float, rounds: int, context: Context) -> Trial:
-    """``models`` random models whose properties correlate by ``correlation``, each inverted thrice."""
+    """``models`` random models whose properties correlate by ``correlation``, each inverted in five ways.
+
+    Models are worked on side by side, each on one thread.
+    """
     truth, times, gravity = survey.simulate(models, correlation, context.rng.child("simulation"))
-    data = observed(survey, times, gravity, rounds, context)
-    known = survey.prior(correlation)
     over = OverLinks()
     strengths = torch.tensor(over.strengths, dtype=torch.float64)
-    joint: list[Answer] = []
-    seismic: list[Answer] = []
-    alone: list[Answer] = []
-    found: list[Tensor] = []
-    linked: list[Tensor] = []
-    for x, seen in context.progress(list(zip(truth, data, strict=True)), "models", models):
-        answer, weights = joint_answer(survey, over, seen, context)
-        joint.append(_answer(answer, x))
-        found.append(weights @ strengths)
-        linked.append(1 - weights[strengths == 0].sum())
-        for kept, part in ((seismic, Observed(seen.seismic, None)), (alone, Observed(None, seen.gravity))):
-            kept.append(_answer(Exact()(part.question(survey, known), context), x))
-    return Trial(survey, truth, joint, seismic, alone, torch.stack(found), torch.stack(linked))
+
+    def one(i: int) -> tuple[dict[str, Answer], Tensor, Mixture]:
+        seen = observed(survey, times[i], gravity[i], rounds, context)
+        posterior, weights = joint_answer(survey, over, seen, context)
+        answers = {"joint": _answer(posterior, truth[i])}
+        parts = {"seismic": Observed(seen.seismic, None), "gravity": Observed(None, seen.gravity)}
+        # one method alone says nothing of the strength, and its mean is linear in it: the mean strength stands for all
+        for told, prior in {"": survey.prior(float(strengths.mean())), ", told": survey.prior(correlation)}.items():
+            for name, part in parts.items():
+                answers[name + told] = _answer(Exact()(part.question(survey, prior), context), truth[i])
+        return answers, weights @ strengths, posterior
+
+    with fixed_threads(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        found = list(context.progress(pool.map(one, range(models)), "models", models))
+    answers = {name: [each[name] for each, _, _ in found] for name in found[0][0]}
+    return Trial(survey, truth, answers, torch.stack([strength for _, strength, _ in found]), found[0][2])
 
 
 def joint_answer(survey: Survey, over: OverLinks, seen: Observed, context: Context) -> tuple[Mixture, Tensor]:
