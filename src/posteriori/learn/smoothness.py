@@ -69,6 +69,10 @@ class SpectralCovariance(Covariance):
         """U q^-½ white, (*batch, *grid): a field for each set of standard normal numbers."""
         return self.modes.values(white * self.precisions().rsqrt().to(white.dtype))
 
+    def uncoloured(self, grid: Tensor) -> Tensor:
+        """q^-½ Uᵀ grid, the transpose of :meth:`coloured`: a slope in the field as one in white numbers."""
+        return self.modes.products(grid) * self.precisions().rsqrt().to(grid.dtype)
+
     def whitened(self, grid: Tensor) -> Tensor:
         """The inverse of :meth:`coloured`."""
         volumes = self.modes.volumes().to(grid.dtype)
