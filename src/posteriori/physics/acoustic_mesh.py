@@ -22,6 +22,8 @@ STENCILS = {
 """Weights w_1, w_2, … of the second derivative by order of accuracy; the centre's is -2 Σ w."""
 REFLECTION = 1e-3
 """What the ring returns of a wave of its ``speed`` that meets it head on, were its grid infinitely fine."""
+GROWTH = 1.5
+"""Power of the depth in the ring by which its damping grows; 1.5 returns 3 to 5 dB less than 2 where nodes are few."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Section:
     """``nz`` × ``nx`` nodes from depth ``z`` and distance ``x``, ``dz`` and ``dx`` [m] apart, time step ``dt`` [s].
 
     The ring of ``width`` nodes is a perfectly matched layer of the second-order equation (Grote & Sim 2010), made
-    symmetric: for damping d_x, d_z [1/s], which grow as the square of the depth in the ring,
+    symmetric: for damping d_x, d_z [1/s], which grows with the depth in the ring,
 
         u_tt + (d_x + d_z) u_t + d_x d_z u = v² (Δu + ∂_x φ_x + ∂_z φ_z + f),
         φ_x,t + d_x φ_x = (d_z - d_x) ∂_x u,      φ_z,t + d_z φ_z = (d_x - d_z) ∂_z u.
@@ -212,13 +214,13 @@ class Section:
     def _damping(self, n: int, before: int, spacing: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """d dt at the nodes and half a node behind them; it begins half a node outside the model."""
         place = np.arange(-before, n + self.width, dtype=np.float64)
-        most = 3 * self.speed * log(1 / REFLECTION) / (2 * max(self.width, 1) * spacing) * self.dt
+        most = (1 + GROWTH) * self.speed * log(1 / REFLECTION) / (2 * max(self.width, 1) * spacing) * self.dt
 
         def profile(x: NDArray[np.float64]) -> NDArray[np.float64]:
             outside = np.maximum(np.maximum(-x, x - (n - 1)) - 0.5, 0)
             if not before:
                 outside = np.maximum(x - (n - 1) - 0.5, 0)
-            return most * (outside / max(self.width - 0.5, 0.5)) ** 2
+            return most * (outside / max(self.width - 0.5, 0.5)) ** GROWTH
 
         return profile(place), profile(place + 0.5)
 
