@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from posteriori.core.errors import DataError
+from posteriori.core.errors import DataError, ShapeError
 from posteriori.physics.gravity import MGAL, G
+from posteriori.physics.level_section_gravity import LevelSectionGravity
 from posteriori.physics.prism_mesh import mesh
 from posteriori.physics.section_gravity import SectionGravity
 
@@ -38,6 +39,21 @@ def test_a_long_strike_is_an_infinite_one_and_a_short_one_weaker() -> None:
     torch.testing.assert_close(SectionGravity(section, at, height, strike=1e7).matrix, infinite, rtol=1e-6, atol=0)
     short = SectionGravity(section, at, height, strike=300.0).matrix
     assert bool(((short > 0) & (short < infinite)).all())
+
+
+@pytest.mark.parametrize("strike", [None, 700.0])
+@pytest.mark.parametrize(("x", "height"), [(None, 0.0), ([-80.0, 20.0, 120.0], 13.0), ([50.0, 350.0, 650.0], 2.0)])
+def test_the_level_form_is_the_dense_one(x: list[float] | None, height: float, strike: float | None) -> None:
+    section = SectionGravity.example().domain
+    level = LevelSectionGravity(section, x, height, strike, beyond=300.0)
+    dense = SectionGravity(section, level.codomain.labels("x"), height, strike=strike, beyond=300.0).matrix
+    one = torch.zeros(1, dtype=torch.float64)
+    torch.testing.assert_close(level.rows(one), dense, rtol=0, atol=1e-13 * float(dense.max()))
+
+
+def test_stations_closer_than_cells_need_the_dense_form() -> None:
+    with pytest.raises(ShapeError, match="SectionGravity"):
+        LevelSectionGravity(SectionGravity.example().domain, [0.0, 50.0])
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ class LevelField(Operator, ABC):
             raise OptionError(f"spectra cannot be held as {dtype}; give torch.float32 or torch.float64.")
         self.domain, self.codomain = domain, codomain
         self.components, self.held = len(kernel), dtype
-        self.y, self.x = (_Lattice.of(borders(domain, d), codomain, d) for d in ("y", "x"))
+        self.y, self.x = (Lattice.of(borders(domain, d), codomain, d) for d in ("y", "x"))
         top = borders(domain, "z") + height
         if not np.isfinite(height) or top[0] < 0 or (top[0] == 0 and not touch):
             raise DataError(
@@ -83,7 +83,7 @@ class LevelField(Operator, ABC):
     @classmethod
     def estimate(cls, domain: Space, codomain: Space, dtype: torch.dtype) -> int:
         """Bytes at the peak of setting up or of one product, known before anything is allocated."""
-        y, x = (_Lattice.of(borders(domain, d), codomain, d) for d in ("y", "x"))
+        y, x = (Lattice.of(borders(domain, d), codomain, d) for d in ("y", "x"))
         components = codomain.size // (len(codomain.labels("y")) * len(codomain.labels("x")))
         plane = y.period * (x.period // 2 + 1)
         spectra = components * len(domain.labels("z")) * plane * (8 if dtype == torch.float32 else 16)
@@ -190,7 +190,7 @@ class LevelField(Operator, ABC):
 
 
 @dataclass(frozen=True)
-class _Lattice:
+class Lattice:
     """Cells and stations on the points of one lattice along an axis, ``cell`` and ``station`` of its steps apart.
 
     Attributes:
@@ -209,7 +209,7 @@ class _Lattice:
     period: int
 
     @staticmethod
-    def of(edges: Floats, codomain: Space, dim: str) -> _Lattice:
+    def of(edges: Floats, codomain: Space, dim: str) -> Lattice:
         """The coarsest lattice that holds both."""
         cells, stations = 0.5 * (edges[1:] + edges[:-1]), codomain.labels(dim).astype(np.float64)
         width = _even(edges, f"borders of cells along {dim!r}")
@@ -223,7 +223,7 @@ class _Lattice:
         cell, station = ratio.denominator, ratio.numerator
         before, after = (len(cells) - 1) * cell, (len(stations) - 1) * station
         offsets = before + after + 1
-        return _Lattice(
+        return Lattice(
             width / cell, stations[0] - cells[0], cell, station, before, offsets, next_fast_len(offsets, real=True)
         )
 

@@ -18,6 +18,11 @@ from posteriori.physics.prism import prism_rows
 from posteriori.physics.prism_mesh import Floats, borders, mesh, positions, require_dims
 from posteriori.physics.scattered import station_space
 
+TALWANI = (
+    "Talwani, Worzel & Landisman (1959), Rapid gravity computations for two-dimensional bodies, "
+    "J. Geophys. Res. 64, 49."
+)
+
 
 class SectionGravity(TorchOperator):
     """Gravity g_z [mGal], positive downwards, of densities in a section at stations along it.
@@ -41,10 +46,7 @@ class SectionGravity(TorchOperator):
     """
 
     linear = True
-    references: ClassVar[tuple[str, ...]] = (
-        "Talwani, Worzel & Landisman (1959), Rapid gravity computations for two-dimensional bodies, "
-        "J. Geophys. Res. 64, 49.",
-    )
+    references: ClassVar[tuple[str, ...]] = (TALWANI,)
 
     def __init__(
         self,
@@ -59,7 +61,7 @@ class SectionGravity(TorchOperator):
         require_dims(domain, ("z", "x"))
         stations = positions(x, 0.0, height)
         edges_x, edges_z = borders(domain, "x"), borders(domain, "z")
-        _require_above(stations, edges_x, edges_z, beyond)
+        require_above(stations, edges_x, edges_z, beyond)
         self.domain = domain
         self.codomain = station_space("gravity", "mGal", stations, labels)
         memory.require(16.0 * len(stations) * domain.size, f"{self}", "take fewer stations or cells")
@@ -110,7 +112,12 @@ def section_kernel(x: Floats, z: Floats, stations: Floats, strike: float | None)
     return 2 * G * MGAL * np.diff(np.diff(corner, axis=1), axis=2)
 
 
-def _require_above(stations: Floats, x: Floats, z: Floats, beyond: float) -> None:
+def require_above(stations: Floats, x: Floats, z: Floats, beyond: float) -> None:
+    """Refuse stations (n, 3) below the top of a section, or beside it by more than ``beyond`` [m].
+
+    Raises:
+        DataError: the first of them.
+    """
     at, up = stations[:, 0], -stations[:, 2]
     bad = (at < x[0] - beyond) | (at > x[-1] + beyond) | (up < -z[0])
     if bad.any():
