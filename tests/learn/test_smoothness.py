@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import pi, sqrt
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from posteriori.core.errors import OptionError, ShapeError
 from posteriori.core.prior import GaussianLaw
 from posteriori.inference.conjugate_gradients import ConjugateGradients
 from posteriori.inference.exact import Exact
+from posteriori.inference.hmc import HMC
+from posteriori.inference.laplace import Laplace
 from posteriori.inference.marginal_likelihood import MarginalLikelihood
 from posteriori.learn.depth import depth_scale
 from posteriori.learn.modes import Modes
@@ -150,6 +153,21 @@ def test_conjugate_gradients_agree_with_the_dense_factor() -> None:
     exact, iterated = infer(target, Exact()), infer(target, ConjugateGradients())
     torch.testing.assert_close(exact.center(), iterated.center(), rtol=0, atol=1e-9)
     torch.testing.assert_close(exact.spread(), iterated.spread(), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [Laplace(), pytest.param(HMC(draws=300, warmup=200, dense=True), marks=pytest.mark.slow)],
+    ids=lambda m: type(m).__name__,
+)
+def test_methods_for_nonlinear_questions_take_it_too(method: Any) -> None:
+    """Laplace is exact on a linear question; HMC within 5 standard errors of the mean (effective size above 200)."""
+    space = Space("m", {"x": 10.0 * np.arange(5)})
+    operator = Dense(space, Space("d", {"station": 4}), Rng(8).normal((4, 5)))
+    target = Inverse(operator, Smoothness(space, 1.0, 20.0, mean=1.0), Rng(9).normal((4,)), 0.5)
+    exact, found = infer(target, Exact()), infer(target, method)
+    away = ((found.center() - exact.center()) / exact.spread()).abs().max()
+    assert float(away) < (1e-6 if isinstance(method, Laplace) else 5 / 200**0.5)
 
 
 def test_depth_scale_undoes_the_decay_of_the_kernel() -> None:

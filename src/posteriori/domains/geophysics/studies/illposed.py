@@ -46,6 +46,10 @@ RULES: dict[str, Choice] = {
 }
 
 
+ENOUGH = 2000
+"""Simulated problems from which coverage must hold within two points, its own error no excuse."""
+
+
 @dataclass(frozen=True)
 class Study:
     """Singular values, Picard's condition, bodies that change no datum, existence, resolution, wavelengths, damping.
@@ -279,8 +283,12 @@ def _textbook(target: Inverse, posterior: Gaussian) -> list[Figure]:
 
 def _coverage(target: Inverse, problems: int, context: Context) -> list[Figure]:
     found = credible(Exact(), target, problems, (0.5, 0.9), context.rng.child("coverage"), at_once=500)
-    gates = {"coverage50": Gate(0.48, 0.52), "coverage90": Gate(0.88, 0.92)}
-    return [replace(found[name], gate=gate) for name, gate in gates.items()]
+    figures = []
+    for name, level in (("coverage50", 0.5), ("coverage90", 0.9)):
+        figure = found[name]
+        slack = 0.02 + (0.0 if problems >= ENOUGH else 4 * (figure.standard_error or 0.0))
+        figures.append(replace(figure, gate=Gate(level - slack, level + slack)))
+    return figures
 
 
 def _spread_cells(problem: Problem) -> Tensor:
