@@ -78,8 +78,8 @@ class Deepwave:
         self.z, self.x = (np.asarray(e.start[d].values, float) for d in ("z", "x"))
         self.cell = float(self.x[1] - self.x[0])
         self.every, self.dt = spread.steps(self.cell)
-        # deepwave does not divide a point source by the area of its cell
-        self.wavelet = spread.wavelet(self.cell, high).float() / self.cell**2
+        # deepwave takes its source from the other side of the equation, and does not divide it by the area of a cell
+        self.wavelet = -spread.wavelet(self.cell, high).float() / self.cell**2
         self.data = spread.filtered(e.data, high).float()
         self.sources, self.receivers = (self._nodes(p) for p in (spread.sources, spread.receivers))
         self.sigma, self.peak, self.samples = e.sigma.float(), spread.peak, spread.samples

@@ -11,6 +11,7 @@ from torch import Tensor
 from posteriori.core.errors import ShapeError, UnanswerableError
 from posteriori.core.noise import Noise, Normal, Student
 from posteriori.core.random import Rng
+from posteriori.domains.geophysics import misfit_basins
 from posteriori.domains.geophysics.misfits import Correlation, Envelope, Huber, Phase, TraceMisfit, Transport
 from posteriori.domains.geophysics.source_wavelet import FreeWavelet
 from posteriori.physics.wavelets import ricker
@@ -87,24 +88,13 @@ def test_what_is_no_law_says_so(misfit: TraceMisfit) -> None:
     assert misfit.part(torch.arange(STEPS, 2 * STEPS)) is misfit
 
 
-def basin(misfit: Noise, frequency: float = 5.0) -> float:
-    """Largest shift [periods] from which the misfit of two Rickers falls all the way to zero shift."""
-    time = 0.004 * np.arange(800)
-    d = ricker(frequency, torch.from_numpy(time), 1.6)
-    shifts = np.arange(0.0, 5.0, 0.05)
-    energy = np.array(
-        [float(misfit.energy(d, ricker(frequency, torch.from_numpy(time), 1.6 + s / frequency))) for s in shifts]
-    )
-    rising = np.diff(energy) > 1e-9 * energy.max()
-    return float(shifts[int((~rising).argmax())] if not rising.all() else shifts[-1])
-
-
 def test_each_misfit_has_its_basin_on_a_shifted_ricker() -> None:
     """Least squares skips cycles beyond half a period; envelopes reach further, transport all the way."""
-    found = {name: basin(m) for name, m in (("l2", Normal(1.0)), ("envelope", Envelope(800)), ("w2", Transport(800)))}
-    assert 0.3 < found["l2"] < 0.6
-    assert found["envelope"] > 2 * found["l2"]
-    assert found["w2"] > 4.5
+    found = {name: misfit_basins.basin(misfit) for name, misfit in misfit_basins.every().items()}
+    assert 0.3 < found["least squares"] < 0.6
+    assert found["correlation"] == pytest.approx(found["least squares"], abs=0.11)
+    assert found["envelope"] > 2 * found["least squares"]
+    assert found["optimal transport"] > 4.9
 
 
 def test_transport_of_a_shift_is_the_square_of_the_shift() -> None:

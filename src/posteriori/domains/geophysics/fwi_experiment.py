@@ -24,6 +24,8 @@ from posteriori.domains.geophysics.traces import BandPass, noise_level
 
 DEPTH = 45.0
 """Depth of sources and receivers [m]."""
+NODES = 4.0
+"""Cells of a simulation in the shortest wavelength of its band."""
 TRAINING = 12
 """Sections that the prior is learnt from."""
 
@@ -166,7 +168,7 @@ def stages_for(spread: Spread, cell: float, effort: float = 1.0) -> list[Stage]:
     for share, iterations in plan:
         high = None if share is None else share * spread.peak
         shortest = 1450.0 / (1.5 * high if high is not None else 1.2 * spread.top)
-        coarser = max(1, int(shortest / (4.5 * cell)))
+        coarser = max(1, int(shortest / (NODES * cell)))
         found.append(Stage(high, min(coarser, 3), max(1, round(effort * iterations))))
     return found
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from posteriori.core.gaussian import Gaussian
 from posteriori.domains.geophysics.fwi_experiment import Experiment
+from posteriori.domains.geophysics.misfit_basins import basins_picture
 from posteriori.domains.geophysics.pictures import (
     Profile,
     curves_picture,
@@ -51,6 +52,7 @@ class FwiPictures:
             "Records of one shot: observed, predicted, and what is left": self.gathers,
             "Way to the mode: misfit and error of the section": self.convergence,
             "Velocity down three wells, with 90 % intervals": self.wells,
+            "Which misfit survives a wrong start: two Ricker wavelets against the shift between them": basins_picture,
         }
 
     def sections(self) -> Figure:

@@ -42,29 +42,29 @@ class Curvature:
         assert isinstance(covariance, SeparableCovariance)
         return directions_of(covariance, self.directions).flatten(1).mT
 
-    def posterior(self, widen: float = 1.0) -> Gaussian:
-        """N(mode, B (I + H / widen²)⁻¹ Bᵀ + what the prior has outside B), every cell's variance right.
+    def posterior(self, spread: float = 1.0) -> Gaussian:
+        """N(mode, spread² (B (I + H)⁻¹ Bᵀ + what the prior has outside B)).
 
         Outside B nothing is taken to be learnt, and the cells are taken to be independent there.
 
         Args:
-            widen: factor on the noise level; above one where training sections show intervals that are too narrow.
+            spread: factor on every standard deviation, above one where training sections show too narrow intervals.
         """
-        if not widen > 0:
-            raise OptionError(f"widen={widen:g} must be positive.")
+        if not spread > 0:
+            raise OptionError(f"spread={spread:g} must be positive.")
         b = self.basis()
         memory.require(8 * b.numel(), f"a posterior of {b.shape[0]} cells in {b.shape[1]} directions")
         value, vector = torch.linalg.eigh(self.matrix)
-        shrunk = vector * (1 + value.clamp_min(0.0) / widen**2).rsqrt()
-        rest = (self.prior.covariance.diagonal() - b.square().sum(1)).clamp_min(0.0)
+        shrunk = spread * vector * (1 + value.clamp_min(0.0)).rsqrt()
+        rest = spread**2 * (self.prior.covariance.diagonal() - b.square().sum(1)).clamp_min(0.0)
         covariance = LowRankCovariance((b @ shrunk).float(), rest.float())
         return Gaussian(self.prior.space, self.mode.float(), covariance)
 
     def resolution(self, posterior: Gaussian) -> Tensor:
-        """1 - posterior variance / prior variance of each cell, (nz, nx); zero where the model was known."""
+        """1 - posterior variance / prior variance of each cell, (nz, nx), at least zero; zero where it was known."""
         before = self.prior.covariance.diagonal()
         share = 1 - posterior.covariance.diagonal().double() / before.clamp_min(1e-12)
-        return torch.where(before > 0, share, 0.0).reshape(self.mode.shape)
+        return torch.where(before > 0, share.clamp_min(0.0), 0.0).reshape(self.mode.shape)
 
 
 def gauss_newton(question: Question, mode: Tensor, rank: int, context: Context) -> Curvature:
