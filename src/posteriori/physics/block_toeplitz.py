@@ -82,7 +82,7 @@ class LevelField(Operator, ABC):
 
     @classmethod
     def estimate(cls, domain: Space, codomain: Space, dtype: torch.dtype) -> int:
-        """Bytes at the peak of setting up or of one product, known before anything is allocated."""
+        """Bytes at the peak of setting up or of one product, model and result included, known before the work."""
         y, x = (Lattice.of(borders(domain, d), codomain, d) for d in ("y", "x"))
         components = codomain.size // (len(codomain.labels("y")) * len(codomain.labels("x")))
         plane = y.period * (x.period // 2 + 1)
@@ -90,7 +90,8 @@ class LevelField(Operator, ABC):
         corners = 8 * (y.offsets + y.cell) * (x.offsets + x.cell)
         building = 4 * corners + 5 * 16 * plane
         product = 16 * (2 * max(WORKSPACE, plane) + (components + 2) * plane)
-        return spectra + max(building, product)
+        values = (4 if dtype == torch.float32 else 8) * (2 * domain.size + codomain.size)
+        return spectra + max(building, product) + values
 
     def forward(self, m: Tensor) -> Tensor:
         """K m."""

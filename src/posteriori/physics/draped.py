@@ -29,7 +29,7 @@ class Draped(Operator):
     Chebyshev heights, carry it to each station. The adjoint is exact, the interpolation is not. Its error, as a share
     of the largest datum of independent random cells (of cells that all have one sign), for gravity: 5e-3 (2e-4) from
     half a cell to three cells above the mesh, 6e-4 (3e-5) from one to four, 3e-5 (6e-7) from two to five; for
-    magnetics about ten times that; ``refine=4`` makes it four to twenty times smaller. On a mesh of one's own it is measured
+    magnetics about ten times that; ``refine=4`` makes it four to twenty times smaller. It is measured
     at some stations by :class:`ScatteredGravity` or :class:`ScatteredMagnetics`, exact at the cost of stations × cells.
 
     Args:
