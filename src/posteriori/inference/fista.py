@@ -12,10 +12,11 @@ from torch import Tensor
 from posteriori.core.correlated import CorrelatedNoise
 from posteriori.core.errors import OptionError, UnanswerableError
 from posteriori.core.noise import Normal
-from posteriori.core.prior import Prior
+from posteriori.core.prior import GaussianLaw, Prior
 from posteriori.core.target import Inverse
 from posteriori.inference.curvature import gradient
 from posteriori.inference.tikhonov import white_residual, whitened, whitened_transpose
+from posteriori.learn.penalty import Penalty
 from posteriori.learn.sparse import SparseCoefficients
 
 CHECKED = 10
@@ -140,8 +141,8 @@ def mode(target: Inverse, term: Proximal | None = None, fista: Fista | None = No
         )
     smooth = target.misfit if term is None else target.energy
     start = torch.zeros(*target.batch, *target.space.shape, dtype=torch.float64, device=target.data.device)
-    mean = getattr(target.prior, "location", None)
-    start = start if mean is None else start + mean
+    if isinstance(target.prior, (GaussianLaw, Penalty)):
+        start = start + target.prior.location
     with torch.no_grad():
         gap = (
             duality_gap(target) if term is None and isinstance(own, SparseCoefficients) and _gaussian(target) else None

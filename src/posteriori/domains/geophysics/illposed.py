@@ -53,6 +53,12 @@ class Problem:
         assert isinstance(self.target.prior, GridPrior)
         return self.target.prior
 
+    @property
+    def errors(self) -> Tensor:
+        """Standard deviation of each datum."""
+        assert isinstance(self.target.noise, Normal)
+        return self.target.noise.variance(self.target.operator.codomain.size).sqrt()
+
 
 def simulated(operator: Operator, prior: GridPrior, noise: float, rng: Rng) -> tuple[Inverse, Tensor]:
     """A truth from the prior and its data, with errors of ``noise`` times the size of what was not expected."""

@@ -113,7 +113,7 @@ def silent_picture(problem: Problem, bodies: Mapping[str, Tensor]) -> Figure:
         silent = operator.codomain.flat(operator.matmul(body))
         profile.plot(across, plain, color="0.5", label="its absolute value")
         profile.plot(across, silent, color=COLOURS[1], label="the body")
-        noise = float(problem.target.noise.variance(len(across)).mean().sqrt())  # type: ignore[operator]
+        noise = float(problem.errors.square().mean().sqrt())
         profile.axhspan(-noise, noise, color="0.85", label="± noise")
         profile.set(xlabel=label, ylabel=problem.datum)
         profile.legend(fontsize=8, loc="upper right")

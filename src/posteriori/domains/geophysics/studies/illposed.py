@@ -121,7 +121,7 @@ class _Findings:
         strengths = {name: float(strength[0]) for name, strength in chosen.items()}
         many = study.problems // 10 if study.quick else study.problems
         silent = _silent(problem)
-        figures = [*_seen(problem, system), *_silence(problem, silent), *_textbook(target, posterior)]
+        figures = [*_seen(problem, system), *_silence(problem, silent), *_textbook(problem, posterior)]
         figures += _coverage(target, many, context)
         return _Findings(problem, white, system, posterior, strengths, damped, silent, figures, charged)
 
@@ -256,20 +256,15 @@ def _silence(problem: Problem, bodies: dict[str, Tensor]) -> list[Figure]:
     return figures
 
 
-def _textbook(target: Inverse, posterior: Gaussian) -> list[Figure]:
+def _textbook(problem: Problem, posterior: Gaussian) -> list[Figure]:
     """Largest differences from H = K⁻¹ + JᵀR⁻¹J, in standard deviations."""
-    prior = target.prior
-    assert isinstance(prior, torch.nn.Module)
-    k = prior.covariance.dense()  # type: ignore[operator, union-attr]
-    m = target.operator.codomain.size
+    target, prior = problem.target, problem.prior
+    k, weights = prior.covariance.dense(), problem.errors.square().reciprocal()
     j = target.operator.rows(k)
-    weights = 1 / target.noise.variance(m)  # type: ignore[operator]
-    covariance = torch.cholesky_inverse(
-        torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(k)) + (j.mT * weights) @ j)
-    )
-    mean = target.space.flat(prior.location)  # type: ignore[arg-type]
-    residual = target.operator.codomain.flat(target.data - target.operator(prior.location))  # type: ignore[arg-type]
-    mean = mean + (residual * weights) @ j @ covariance
+    h = torch.cholesky_inverse(torch.linalg.cholesky(k)) + (j.mT * weights) @ j
+    covariance = torch.cholesky_inverse(torch.linalg.cholesky(h))
+    residual = target.operator.codomain.flat(target.data - target.operator(prior.location))
+    mean = target.space.flat(prior.location) + (residual * weights) @ j @ covariance
     std = covariance.diagonal().sqrt()
     away = float(((target.space.flat(posterior.center()) - mean).abs() / std).max())
     block = posterior.covariance.dense()
