@@ -90,6 +90,7 @@ class Resistivity(Operator):
         self.correction = exact / self._potentials(np.ones(domain.size))
         np.fill_diagonal(self.correction, 0.0)
         self.pairs = _Pairs(self.quadrupoles, exact, self.correction)
+        self._latest: tuple[bytes, Floats] = b"", exact
 
     def forward(self, m: Tensor) -> Tensor:
         """Apparent resistivities, (*batch, datum)."""
@@ -118,6 +119,7 @@ class Resistivity(Operator):
         other.codomain = self.codomain.select(dim, labels)
         other.quadrupoles = self.quadrupoles[self.codomain.index(dim, labels).numpy()]
         other.pairs = _Pairs(other.quadrupoles, half_space(self.electrodes), self.correction)
+        other._latest = b"", self.correction
         return other
 
     def _derived(self, m: Tensor, given: Tensor, start: Space, end: Space, *, transposed: bool) -> Tensor:
@@ -149,7 +151,12 @@ class Resistivity(Operator):
         return self.mesh.lattice.conduction() + k**2 * self.mesh.lattice.storage()
 
     def _jacobian(self, s: Floats) -> Floats:
-        """∂ρ_a / ∂ρ, (datum, cells), with ρ in the domain's unit."""
+        """∂ρ_a / ∂ρ, (datum, cells), with ρ in the domain's unit; kept, for gradient and curvature share it."""
+        if self._latest[0] != s.tobytes():
+            self._latest = s.tobytes(), self._differentiated(s)
+        return self._latest[1]
+
+    def _differentiated(self, s: Floats) -> Floats:
         e, mesh = len(self.electrodes), self.mesh
         rows = 4 * mesh.lattice.cells + len(mesh.border.node)
         need = 8 * e * (2 * len(s) * e + 3 * rows)
