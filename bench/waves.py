@@ -41,7 +41,7 @@ ORDERS = (4, 8)
 DX, DT, SLOW, FAST, PEAK = 10.0, 1e-3, 2500.0, 3000.0, 15.0
 RING = 20
 """Nodes of deepwave's absorbing edge."""
-STEPS = {70: 1000, 256: 600, 512: 200}
+STEPS = {70: 1000, 256: 1000, 512: 500}
 LONG = {70: 1000, 256: 2000, 512: 2000}
 """Steps of the runs whose memory is measured: two crossings of the section and more."""
 SAMPLING = {4: (8.0, 0.25), 8: (6.0, 0.2)}
@@ -300,7 +300,7 @@ def reflection(order: int = 4, peer: bool = False) -> dict[str, float]:
 
 def measured(quick: bool) -> dict[str, float]:
     """Every figure by name."""
-    repeats, share = (3, 0.4) if quick else (7, 1.0)
+    repeats, share = (3, 0.4) if quick else (5, 1.0)
     found: dict[str, float] = {}
     for n in SIZES:
         for order in ORDERS:

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+
 from posteriori.core.optional import require
 from posteriori.physics.acoustic_lanes import first, lanes, laplacian, load, shifted, splat, store
 
@@ -75,23 +77,35 @@ class Taps(NamedTuple):
     weight: Any
 
 
+class Fired(NamedTuple):
+    """Flat nodes ``at``, in their order, each taking ``weight`` of a ``point``: the transpose of :class:`Taps`."""
+
+    at: Any
+    weight: Any
+    point: Any
+
+
 @_inlined
 def _ring(
-    u: Any, up: Any, c2: Any, fx: Any, fz: Any, above: Any, mesh: Any, j: int, c: int, before: Any, own: Any
+    u: Any, iu: int, up: Any, ip: int, c2: Any, fx: Any, fz: Any, mesh: Any, j: int, row: Any, c: int, own: Any
 ) -> Any:
-    """The new vector of the ring at node ``j`` in column ``c``, its φx, and the operator's value there."""
+    """The new vector of the ring at node ``j``, ``u[iu]`` and ``up[ip]``, and the operator's value there.
+
+    ``row`` holds φz of the row above, ``before`` φx of the vector before.
+    """
+    above, begin, before = row
     ax, gx, az, gz, p, q = own
-    here = load(u, j)
-    across, down = load(u, j + 1) - here, load(u, j + mesh.stride) - here
-    value = laplacian(u, j, mesh.stride, mesh.across, mesh.down)
-    oldx, oldz, last = load(fx, j), load(fz, j), load(above, c)
+    here = load(u, iu)
+    across, down = load(u, iu + 1) - here, load(u, iu + mesh.stride) - here
+    value = laplacian(u, iu, mesh.stride, mesh.across, mesh.down)
+    oldx, oldz, last = load(fx, j), load(fz, j), load(above, begin + c)
     newx, newz = ax * oldx + gx * across, az * oldz + gz * down
     phix, phiz = oldx + newx, oldz + newz
     value = (value - last) + (phix - shifted(before, phix)) + phiz
-    fresh = p * here - q * load(up, j) + load(c2, j) * value
+    fresh = p * here - q * load(up, ip) + load(c2, j) * value
     store(fx, j, newx)
     store(fz, j, newz)
-    store(above, c, phiz)
+    store(above, begin + c, phiz)
     return fresh, phix, value
 
 
@@ -115,41 +129,77 @@ def _band(u: Any, mesh: Any, k: int) -> Any:
 
 
 @_compiled
-def _step(mesh: Any, u: Any, up: Any, c2: Any, fx: Any, fz: Any, above: Any, y: Any, inside: bool) -> None:
-    """u_(n+1) over ``up``; the operator's value to ``y`` where that is not empty; the ring alone unless ``inside``."""
-    one, keep = lanes(u), len(y) > 0
-    zero = splat(u, mesh.dz[mesh.top])
+def _steps(
+    mesh: Any,
+    w: Any,
+    now: int,
+    past: int,
+    c2: Any,
+    fx: Any,
+    fz: Any,
+    above: Any,
+    y: Any,
+    inside: bool,
+    fired: Any,
+    rates: Any,
+) -> None:
+    """u_(n+1) over u_(n-1), then, with two ``rates``, u_(n+2) over u_n, as many rows behind as the stencil reaches.
+
+    u_n lies in ``w`` from ``now`` on, u_(n-1) from ``past`` on. The second step finds the first one's rows still in
+    the cache. Row s of ``rates`` are the sources' samples of step s. The operator's value goes to ``y`` where that is
+    not empty; the ring alone moves unless ``inside``.
+    """
+    one, keep, reach = lanes(w), len(y) > 0, len(mesh.down) - 1
+    rows = mesh.top + mesh.nz + mesh.width
+    zero = splat(w, mesh.dz[mesh.top])
     above[:] = 0
-    for k in range(mesh.top + mesh.nz + mesh.width):
-        begin = mesh.base + k * mesh.stride
-        before = zero
-        for c in range(0, mesh.left, one):
-            j = begin + c
-            fresh, before, value = _ring(u, up, c2, fx, fz, above, mesh, j, c, before, _corner(u, mesh, k, c))
-            store(up, j, fresh)
-            if keep:
-                store(y, j, value)
-        if mesh.level[k] > 0:
-            own = _band(u, mesh, k)
-            for c in range(mesh.left, mesh.right, one):
+    next_tap = np.zeros(2, np.int64)
+    for front in range(rows + (len(rates) - 1) * reach):
+        for s in range(len(rates)):
+            k = front - s * reach
+            if k < 0 or k >= rows:
+                continue
+            a, b = (now, past) if s == 0 else (past, now)
+            begin, lag = mesh.base + k * mesh.stride, s * mesh.stride
+            before = zero
+            for c in range(0, mesh.left, one):
                 j = begin + c
-                fresh, before, value = _ring(u, up, c2, fx, fz, above, mesh, j, c, before, own)
-                store(up, j, fresh)
+                fresh, before, value = _ring(
+                    w, a + j, w, b + j, c2, fx, fz, mesh, j, (above, lag, before), c, _corner(w, mesh, k, c)
+                )
+                store(w, b + j, fresh)
                 if keep:
                     store(y, j, value)
-        elif inside:
-            for j in range(begin + mesh.left, begin + mesh.right, one):
-                here = load(u, j)
-                value = laplacian(u, j, mesh.stride, mesh.across, mesh.down)
-                store(up, j, (here + here) - load(up, j) + load(c2, j) * value)
+            if mesh.level[k] > 0:
+                own = _band(w, mesh, k)
+                for c in range(mesh.left, mesh.right, one):
+                    j = begin + c
+                    fresh, before, value = _ring(w, a + j, w, b + j, c2, fx, fz, mesh, j, (above, lag, before), c, own)
+                    store(w, b + j, fresh)
+                    if keep:
+                        store(y, j, value)
+            elif inside:
+                for j in range(begin + mesh.left, begin + mesh.right, one):
+                    here = load(w, a + j)
+                    value = laplacian(w, a + j, mesh.stride, mesh.across, mesh.down)
+                    store(w, b + j, (here + here) - load(w, b + j) + load(c2, j) * value)
+                    if keep:
+                        store(y, j, value)
+            for c in range(mesh.right, mesh.stride, one):
+                j = begin + c
+                fresh, before, value = _ring(
+                    w, a + j, w, b + j, c2, fx, fz, mesh, j, (above, lag, before), c, _corner(w, mesh, k, c)
+                )
+                store(w, b + j, fresh)
                 if keep:
                     store(y, j, value)
-        for c in range(mesh.right, mesh.stride, one):
-            j = begin + c
-            fresh, before, value = _ring(u, up, c2, fx, fz, above, mesh, j, c, before, _corner(u, mesh, k, c))
-            store(up, j, fresh)
-            if keep:
-                store(y, j, value)
+            t = next_tap[s]
+            while t < len(fired.at) and fired.at[t] < begin + mesh.stride:
+                w[b + fired.at[t]] += c2[fired.at[t]] * fired.weight[t] * rates[s, fired.point[t]]
+                t += 1
+            next_tap[s] = t
+            if mesh.surface and k == reach and len(rates) > 1:
+                _mirror(mesh, w[b:])
 
 
 @_inlined
@@ -177,7 +227,9 @@ def _step_back(mesh: Any, u: Any, un: Any, z: Any, zp: Any, g: Any, c2: Any, fx:
         before = zero
         for c in range(0, mesh.left, one):
             j = begin + c
-            fresh, before, value = _ring(z, zp, c2, fx, fz, above, mesh, j, c, before, _corner(z, mesh, k, c))
+            fresh, before, value = _ring(
+                z, j, zp, j, c2, fx, fz, mesh, j, (above, 0, before), c, _corner(z, mesh, k, c)
+            )
             store(zp, j, fresh)
             _image(g, u, j, value)
             if model:
@@ -194,12 +246,14 @@ def _step_back(mesh: Any, u: Any, un: Any, z: Any, zp: Any, g: Any, c2: Any, fx:
             own = _band(z, mesh, k)
             for c in range(mesh.left, mesh.right, one):
                 j = begin + c
-                fresh, before, value = _ring(z, zp, c2, fx, fz, above, mesh, j, c, before, own)
+                fresh, before, value = _ring(z, j, zp, j, c2, fx, fz, mesh, j, (above, 0, before), c, own)
                 store(zp, j, fresh)
                 _image(g, u, j, value)
         for c in range(mesh.right, mesh.stride, one):
             j = begin + c
-            fresh, before, value = _ring(z, zp, c2, fx, fz, above, mesh, j, c, before, _corner(z, mesh, k, c))
+            fresh, before, value = _ring(
+                z, j, zp, j, c2, fx, fz, mesh, j, (above, 0, before), c, _corner(z, mesh, k, c)
+            )
             store(zp, j, fresh)
             _image(g, u, j, value)
             if model:
@@ -284,11 +338,10 @@ def _mirror(mesh: Any, field: Any) -> None:
 
 
 @_compiled
-def _inject(field: Any, c2: Any, taps: Any, values: Any) -> None:
-    """field += c2 Σ weight value."""
-    for p in range(len(values)):
-        for t in range(taps.start[p], taps.start[p + 1]):
-            field[taps.at[t]] += c2[taps.at[t]] * taps.weight[t] * values[p]
+def _inject(field: Any, c2: Any, fired: Any, rates: Any) -> None:
+    """field += c2 Σ weight rate."""
+    for t in range(len(fired.at)):
+        field[fired.at[t]] += c2[fired.at[t]] * fired.weight[t] * rates[fired.point[t]]
 
 
 @_compiled
@@ -307,13 +360,15 @@ def forward(
 ) -> None:
     """Traces (receivers, nt) of wavelets (nt, sources); ``tape`` takes what :func:`backward` needs unless empty.
 
-    ``state``: zeros u, up, φx, φz and a row. ``tape``: frames, marks, every, and the length of a row of either.
+    ``state``: zeros for u_n and u_(n-1) behind one another, φx, φz and two rows.
+    ``tape``: frames, marks, every, and the length of a row of either.
     """
-    u, up, fx, fz, above = state
+    w, fx, fz, above = state
     frames, marks, every, frame, ring = tape
-    keep, nothing = len(frames) > 0, c2[:0]
+    keep, half, last = len(frames) > 0, len(w) // 2, len(wavelets) - 1
+    u, up = w[:half], w[half:]
     _record(u, receivers, traces, 0)
-    for n in range(len(wavelets) - 1):
+    for n in range(0, last, 2):
         if keep:
             if n % every == 0:
                 for i, field in enumerate((u, up, fx, fz)):
@@ -321,10 +376,12 @@ def forward(
             _pack_frame(mesh, u, frames[n * frame :])
         if mesh.surface:
             _mirror(mesh, u)
-        _step(mesh, u, up, c2, fx, fz, above, nothing, True)
-        _inject(up, c2, sources, wavelets[n])
-        u, up = up, u
-        _record(u, receivers, traces, n + 1)
+        _steps(mesh, w, 0, half, c2, fx, fz, above, c2[:0], True, sources, wavelets[n : min(n + 2, last)])
+        _record(up, receivers, traces, n + 1)
+        if n + 2 <= last:
+            if keep:
+                _pack_frame(mesh, up, frames[(n + 1) * frame :])
+            _record(u, receivers, traces, n + 2)
 
 
 @_compiled
@@ -332,20 +389,21 @@ def _replay(
     mesh: Any, sources: Any, wavelets: Any, c2: Any, state: Any, tape: Any, begin: int, end: int, pieces: Any
 ) -> None:
     """u_n in the ring, for n = ``begin`` … ``end``, to the rows of ``pieces``: from its mark and the model's frames."""
-    u, up, fx, fz, above = state
+    w, fx, fz, above = state
     frames, marks, every, frame, ring = tape
-    for i, field in enumerate((u, up, fx, fz)):
+    now, past, half = 0, len(w) // 2, len(w) // 2
+    for i, field in enumerate((w[:half], w[half:], fx, fz)):
         _unpack(mesh, field, marks[(begin // every * 4 + i) * ring :])
     for n in range(begin, end + 1):
+        u = w[now : now + half]
         _pack(mesh, u, pieces[(n - begin) * ring :])
         if n == end:
             break
         _unpack_frame(mesh, u, frames[n * frame :])
         if mesh.surface:
             _mirror(mesh, u)
-        _step(mesh, u, up, c2, fx, fz, above, c2[:0], False)
-        _inject(up, c2, sources, wavelets[n])
-        u, up = up, u
+        _steps(mesh, w, now, past, c2, fx, fz, above, c2[:0], False, sources, wavelets[n : n + 1])
+        now, past = past, now
 
 
 @_compiled
@@ -369,7 +427,8 @@ def backward(
     be run back, it is replayed forward in pieces of ``every`` steps.
     """
     u, un = last
-    z, zp, fx, fz, above = state
+    zs, fx, fz, above = state
+    z, zp = zs[: len(zs) // 2], zs[len(zs) // 2 :]
     every, ring = tape[2], tape[4]
     steps = len(wavelets)
     _inject_image(z, u, image, c2, receivers, residual, steps - 1)
@@ -413,19 +472,20 @@ def linearised(
     traces: Any,
 ) -> None:
     """Traces of the field's first change when c2 changes by ``change``: a source ``change`` (L u + D⁻φ + f)."""
-    u, up, fx, fz, above = state
-    v, vp, gx, gz, below = born
-    one, nothing = lanes(u), c2[:0]
-    _record(v, receivers, traces, 0)
+    w, fx, fz, above = state
+    x, gx, gz, below = born
+    now, past, half = 0, len(w) // 2, len(w) // 2
+    one, silent = lanes(w), np.zeros_like(wavelets[:1])
+    _record(x, receivers, traces, 0)
     for n in range(len(wavelets) - 1):
         if mesh.surface:
-            _mirror(mesh, u)
-            _mirror(mesh, v)
-        _step(mesh, u, up, c2, fx, fz, above, y, True)
-        _step(mesh, v, vp, c2, gx, gz, below, nothing, True)
-        _inject(up, c2, sources, wavelets[n])
+            _mirror(mesh, w[now:])
+            _mirror(mesh, x[now:])
+        _steps(mesh, w, now, past, c2, fx, fz, above, y, True, sources, wavelets[n : n + 1])
+        _steps(mesh, x, now, past, c2, gx, gz, below, c2[:0], True, sources, silent)
+        v = x[past : past + half]
         for j in range(mesh.base, mesh.base + (mesh.top + mesh.nz + mesh.width) * mesh.stride, one):
-            store(vp, j, load(vp, j) + load(change, j) * load(y, j))
-        _inject(vp, change, sources, wavelets[n])
-        u, up, v, vp = up, u, vp, v
+            store(v, j, load(v, j) + load(change, j) * load(y, j))
+        _inject(v, change, sources, wavelets[n])
         _record(v, receivers, traces, n + 1)
+        now, past = past, now

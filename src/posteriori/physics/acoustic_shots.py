@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from posteriori.physics import acoustic_kernels as kernels
-from posteriori.physics.acoustic_kernels import Taps
+from posteriori.physics.acoustic_kernels import Fired, Taps
 from posteriori.physics.acoustic_lanes import LINE
 from posteriori.physics.acoustic_mesh import Floats, Section, aligned
 from posteriori.physics.acoustic_survey import Survey
 
-State = tuple[Floats, Floats, Floats, Floats, Floats]
+State = tuple[Floats, Floats, Floats, Floats]
 
 
 class Tape(NamedTuple):
@@ -42,7 +42,7 @@ class Shots:
         self.sources, self.wavelets = [], []
         for shot in range(survey.size):
             own = survey.firing(shot)
-            self.sources.append(section.taps(survey.points[own].numpy(), dtype, scale))
+            self.sources.append(_fired(section.taps(survey.points[own].numpy(), dtype, scale)))
             self.wavelets.append(np.ascontiguousarray(survey.wavelets[own].numpy().T, dtype))
         many = survey.size if survey.receivers.ndim == 3 else 1
         listening = [section.taps(survey.listening(shot).numpy(), dtype) for shot in range(many)]
@@ -53,7 +53,7 @@ class Shots:
     @property
     def every(self) -> int:
         """Steps between marks: so many that marks and replayed pieces of the ring together are least."""
-        return max(2 * isqrt(self.steps), 1)
+        return max(2 * isqrt(self.steps), 2)
 
     @property
     def field_bytes(self) -> int:
@@ -91,7 +91,8 @@ class Shots:
         marks = np.empty(-(-self.steps // self.every) * 4 * ring + spare, self.dtype)
         state = self._state()
         traces = self._forward(c2, shot, state, (frames, marks, self.every, frame, ring))
-        last = state[:2] if self.steps % 2 else (state[1], state[0])
+        ends = state[0].reshape(2, -1)
+        last = (ends[0], ends[1]) if self.steps % 2 else (ends[1], ends[0])
         return traces, Tape(frames, marks, *last)
 
     def image(self, c2: Floats, shot: int, tape: Tape, residual: Floats) -> Floats:
@@ -122,16 +123,23 @@ class Shots:
             kernels.forward(self.mesh, *self._shot(shot), c2, state, traces, tape)
         return traces
 
-    def _shot(self, shot: int) -> tuple[Taps, Taps, Floats]:
+    def _shot(self, shot: int) -> tuple[Fired, Taps, Floats]:
         return self.sources[shot], self.receivers[shot], self.wavelets[shot]
 
     def _zeros(self) -> Floats:
         return aligned(self.section.size(self.dtype), self.dtype)
 
     def _state(self) -> State:
-        """Two fields, φx, φz, and room for a row."""
-        row = aligned(self.section.stride(self.dtype), self.dtype)
-        return (self._zeros(), self._zeros(), self._zeros(), self._zeros(), row)
+        """Two fields behind one another, φx, φz, and room for two rows."""
+        row = aligned(2 * self.section.stride(self.dtype), self.dtype)
+        return (aligned(2 * self.section.size(self.dtype), self.dtype), self._zeros(), self._zeros(), row)
+
+
+def _fired(taps: Taps) -> Fired:
+    """The taps by node."""
+    order = np.argsort(taps.at, kind="stable")
+    point = np.repeat(np.arange(len(taps.start) - 1), np.diff(taps.start))
+    return Fired(taps.at[order], taps.weight[order], point[order])
 
 
 @contextmanager
