@@ -230,6 +230,23 @@ def test_hmc_draws_the_posterior_of_sparse_coefficients() -> None:
         assert float(found.spread()[i]) == pytest.approx(std, rel=0.1)
 
 
+@pytest.mark.slow
+def test_hmc_draws_the_posterior_of_total_variation() -> None:
+    """Two cells, by quadrature over a grid: means within 5 standard errors, spreads within a tenth."""
+    space = Space("m", {"x": 2})
+    data = torch.tensor([1.0, 0.2]).double()
+    found = infer(Inverse(Identity(space), TotalVariation(space, 2.0), data, 0.5), HMC(draws=400, warmup=300))
+    axis = torch.linspace(-4, 5, 1801).double()
+    points = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1)
+    log_p = -0.5 * ((points - data) / 0.5).square().sum(-1) - 2.0 * (points[..., 1] - points[..., 0]).abs()
+    p = log_p.exp() / log_p.exp().sum()
+    mean = (p[..., None] * points).sum((0, 1))
+    std = (p[..., None] * (points - mean).square()).sum((0, 1)).sqrt()
+    error = std / found.ess().flatten().sqrt()  # type: ignore[attr-defined]
+    assert bool(((found.center() - mean).abs() < 5 * error).all())
+    torch.testing.assert_close(found.spread(), std, rtol=0.1, atol=0)
+
+
 @pytest.mark.parametrize("kind", [SparseCoefficients, TotalVariation])
 def test_a_proximal_step_is_least_where_it_says(kind: Any) -> None:
     """No nearby point has a lower ½ ‖y - x‖² + step · charge(y)."""

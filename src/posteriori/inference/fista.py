@@ -141,7 +141,7 @@ def mode(target: Inverse, term: Proximal | None = None, fista: Fista | None = No
         )
     smooth = target.misfit if term is None else target.energy
     start = torch.zeros(*target.batch, *target.space.shape, dtype=torch.float64, device=target.data.device)
-    if isinstance(target.prior, (GaussianLaw, Penalty)):
+    if isinstance(target.prior, (GaussianLaw, Penalty, SparseCoefficients)):
         start = start + target.prior.location
     with torch.no_grad():
         gap = (
@@ -160,7 +160,7 @@ def duality_gap(target: Inverse) -> Callable[[Tensor], Tensor]:
     prior = seen.prior
     assert isinstance(prior, SparseCoefficients)
     operator = seen.operator
-    whole = white_residual(seen, prior.mean)
+    whole = white_residual(seen, prior.location)
 
     def gap(x: Tensor) -> Tensor:
         body = prior.basis.adjoint(prior.coefficients(x))

@@ -58,9 +58,9 @@ class SparseCoefficients(nn.Module):
         if not bool((torch.isfinite(factors) & (factors > 0)).all()):
             raise DataError("the relative scales of coefficients must be finite and positive.")
         self.register_buffer("relative", factors.double())
-        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float64).expand(self.space.shape).clone())
+        self.register_buffer("location", torch.as_tensor(mean, dtype=torch.float64).expand(self.space.shape).clone())
         self.relative: Tensor
-        self.mean: Tensor
+        self.location: Tensor
         self.numbers = PositiveNumbers({"scale": (scale, spread)})
 
     def scales(self) -> Tensor:
@@ -69,12 +69,12 @@ class SparseCoefficients(nn.Module):
 
     def coefficients(self, x: Tensor) -> Tensor:
         """W (x - mean)."""
-        found: Tensor = self.basis(x - self.mean.to(x.dtype))
+        found: Tensor = self.basis(x - self.location.to(x.dtype))
         return found
 
     def field(self, coefficients: Tensor) -> Tensor:
         """mean + Wᵀ c."""
-        return self.mean.to(coefficients.dtype) + self.basis.adjoint(coefficients)
+        return self.location.to(coefficients.dtype) + self.basis.adjoint(coefficients)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density, float64 (*batch,)."""
