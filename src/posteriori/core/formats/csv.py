@@ -106,9 +106,15 @@ def require(table: CsvTable, columns: tuple[str, ...]) -> None:
 
 def _unpacked(path: Path) -> bytes:
     """The bytes of the file, no more than :data:`LARGEST_FILE`."""
-    openers = {".xz": lzma.open, ".gz": gzip.open}
-    with openers.get(path.suffix, open)(path, "rb") as file:
-        found: bytes = file.read(LARGEST_FILE + 1)
+    with path.open("rb") as file:
+        if path.suffix == ".xz":
+            with lzma.LZMAFile(file) as unpacked:
+                found = unpacked.read(LARGEST_FILE + 1)
+        elif path.suffix == ".gz":
+            with gzip.GzipFile(fileobj=file) as unzipped:
+                found = unzipped.read(LARGEST_FILE + 1)
+        else:
+            found = file.read(LARGEST_FILE + 1)
     if len(found) > LARGEST_FILE:
         raise DataError(f"{path} unpacks to more than {LARGEST_FILE / 1e6:.0f} MB; give the right file.")
     return found

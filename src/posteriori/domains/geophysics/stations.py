@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,8 @@ class Stations:
 
     def part(self, index: NDArray[np.bool_] | Integers) -> Stations:
         """The stations at ``index``."""
-        cut = {f.name: v[index] for f in fields(self) if isinstance(v := getattr(self, f.name), np.ndarray)}
+        cut: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        cut |= {name: array[index] for name, array in cut.items() if isinstance(array, np.ndarray)}
         return replace(self, **cut)
 
     def within(self, west: float, east: float, south: float, north: float) -> Stations:
