@@ -146,7 +146,9 @@ def invert(
     bounds: tuple[float, float] = (1400.0, 5500.0),
     watch: Watch | None = None,
 ) -> tuple[Tensor, list[Row]]:
-    """The section at the mode (nz, nx) [m/s], and one row for each step: stage, step, energy, gradient evaluations.
+    """Coordinates u of the mode, and one row for each step: stage, step, energy, gradient evaluations.
+
+    ``Question.section(u)`` is the section, for any question with this prior.
 
     Every step is kept in ``context.store``; an interrupted inversion goes on from there, to the same bits.
 
@@ -162,16 +164,17 @@ def invert(
     if not stages:
         raise OptionError("an inversion needs at least one stage.")
     rows: list[Row] = []
-    section, u = prior.location, None
+    u: Tensor | None = None
     for number, stage in enumerate(stages):
         codes = random_codes(stage.supershots, len(spread.sources), context.rng.child("codes", number))
         question = pose(spread, data, sigma, prior, stage, bounds, codes)
         part = _Part(question, number, len(stages), context)
         u, stopped = part.descend(stage.iterations, u, watch)
-        section, rows = question.section(u), rows + part.rows
+        rows = rows + part.rows
         if stopped:
             break
-    return section, rows
+    assert u is not None
+    return u, rows
 
 
 class _Part:

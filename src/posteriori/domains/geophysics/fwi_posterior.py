@@ -29,12 +29,27 @@ class Curvature:
     Attributes:
         prior: Gaussian with a ``SeparableCovariance``. mode: section (nz, nx) about which J was taken.
         directions: rows and columns of the prior's coordinates, (2, k). matrix: H (k, k), float64.
+        at: the mode's coordinates along the directions, (k,).
     """
 
     prior: Gaussian
     mode: Tensor
     directions: Tensor
     matrix: Tensor
+    at: Tensor
+
+    @property
+    def strength(self) -> float:
+        """How many times the prior's standard deviations the records themselves ask for.
+
+        α² = Σ w² / Σ λ / (1 + λ) over the eigenvectors of H, w the mode's coordinates along them: directions that the
+        records do not see have no say.
+
+        Reference: MacKay (1992), Bayesian interpolation, Neural Computation 4, 415, section 4.
+        """
+        value, vector = torch.linalg.eigh(self.matrix)
+        seen = value.clamp_min(0.0)
+        return float(((vector.mT @ self.at).square().sum() / (seen / (1 + seen)).sum()).sqrt())
 
     def basis(self) -> Tensor:
         """B, (nz · nx, k): what each direction adds to the section."""
@@ -43,7 +58,7 @@ class Curvature:
         return directions_of(covariance, self.directions).flatten(1).mT
 
     def posterior(self, spread: float = 1.0) -> Gaussian:
-        """N(mode, spread² (B (I + H)⁻¹ Bᵀ + what the prior has outside B)).
+        """N(mode, spread² α² (B (I + α² H)⁻¹ Bᵀ + what the prior has outside B)), α the ``strength``.
 
         Outside B nothing is taken to be learnt, and the cells are taken to be independent there.
 
@@ -55,20 +70,21 @@ class Curvature:
         b = self.basis()
         memory.require(8 * b.numel(), f"a posterior of {b.shape[0]} cells in {b.shape[1]} directions")
         value, vector = torch.linalg.eigh(self.matrix)
-        shrunk = spread * vector * (1 + value.clamp_min(0.0)).rsqrt()
-        rest = spread**2 * (self.prior.covariance.diagonal() - b.square().sum(1)).clamp_min(0.0)
+        alpha = self.strength
+        shrunk = spread * alpha * vector * (1 + alpha**2 * value.clamp_min(0.0)).rsqrt()
+        rest = (spread * alpha) ** 2 * (self.prior.covariance.diagonal() - b.square().sum(1)).clamp_min(0.0)
         covariance = LowRankCovariance((b @ shrunk).float(), rest.float())
         return Gaussian(self.prior.space, self.mode.float(), covariance)
 
     def resolution(self, posterior: Gaussian) -> Tensor:
-        """1 - posterior variance / prior variance of each cell, (nz, nx), at least zero; zero where it was known."""
-        before = self.prior.covariance.diagonal()
+        """1 - posterior / prior variance of each cell, (nz, nx), at least zero; the prior's with its ``strength``."""
+        before = self.strength**2 * self.prior.covariance.diagonal()
         share = 1 - posterior.covariance.diagonal().double() / before.clamp_min(1e-12)
         return torch.where(before > 0, share.clamp_min(0.0), 0.0).reshape(self.mode.shape)
 
 
-def gauss_newton(question: Question, mode: Tensor, rank: int, context: Context) -> Curvature:
-    """The curvature of a question with ``Normal`` noise, shot by shot; kept in ``context.store`` after each.
+def gauss_newton(question: Question, u: Tensor, rank: int, context: Context) -> Curvature:
+    """The curvature of a question with ``Normal`` noise at ``u``, shot by shot; kept in ``context.store`` after each.
 
     Only directional derivatives are needed: ``rank`` of them a shot.
 
@@ -77,7 +93,7 @@ def gauss_newton(question: Question, mode: Tensor, rank: int, context: Context) 
     """
     if not isinstance(question.noise, Normal):
         raise OptionError("a curvature needs Normal noise; misfits that are no law of the noise have none.")
-    covariance = question.covariance
+    covariance, mode = question.covariance, question.section(u)
     p, q = covariance.coordinates
     if not 0 < rank <= p * q:
         raise OptionError(f"rank {rank} must lie between 1 and {p * q}.")
@@ -93,7 +109,7 @@ def gauss_newton(question: Question, mode: Tensor, rank: int, context: Context) 
         make = partial(_gram, operator, question.coarse(mode.float()), question.coarse(directions), sigma[number])
         held = make() if context.store is None else context.store.child("curvature").once(str(number), make)
         matrix += held["gram"]
-    return Curvature(question.prior, mode, chosen, matrix)
+    return Curvature(question.prior, mode, chosen, matrix, u.reshape(p, q)[chosen[0], chosen[1]])
 
 
 def directions_of(covariance: SeparableCovariance, at: Tensor) -> Tensor:

@@ -88,20 +88,21 @@ class Study:
         def watch(row: dict[str, float], m: Tensor) -> None:
             row["rmse"] = experiment.rmse(m)
 
-        mode, rows = invert(
+        u, rows = invert(
             experiment.spread, experiment.data, experiment.sigma, experiment.prior, stages, context, BOUNDS, watch
         )
         seconds = time.perf_counter() - begun
         steps = pd.DataFrame(rows)
         final = pose(experiment.spread, experiment.data, experiment.sigma, experiment.prior, Stage(None, 1, 1), BOUNDS)
         with torch.no_grad():
-            predicted = final.operator(final.coarse(mode.float()))
+            predicted = final.operator(final.coarse(final.section(u).float()))
         band = Stage(1.2 * self.peak, min(2, stages[1].coarser), 1)
         question = pose(experiment.spread, experiment.data, experiment.sigma, experiment.prior, band, BOUNDS)
-        curvature = gauss_newton(question, mode, max(1, round(share * self.rank)), context)
+        curvature = gauss_newton(question, u, max(1, round(share * self.rank)), context)
         posterior = curvature.posterior(self.spread)
         resolution = curvature.resolution(posterior)
         scores = score(experiment, posterior, resolution, predicted)
+        scores["prior_strength"] = curvature.strength
         scores |= {"seconds_inversion": seconds, "gradients": int(steps.groupby("stage")["calls"].max().sum())}
         return Outcome(
             scores=scores,
