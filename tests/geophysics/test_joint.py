@@ -110,7 +110,7 @@ def test_the_average_over_strengths_is_the_one_of_its_parts(survey: Survey) -> N
     fitted = MarginalLikelihood(Exact(), steps=12).fit(
         seen.question(survey, LinkedPrior(survey.space, survey.means, survey.sigmas, LENGTHS, 0.3, learn=True))
     )
-    assert 0.8 < float(fitted.prior.covariance.correlation.detach()) < 0.999  # type: ignore[union-attr]
+    assert float(fitted.prior.covariance.correlation.detach()) > 0.9  # type: ignore[union-attr]
     with pytest.raises(UnanswerableError, match="LinkedPrior"):
         infer(regression(), over)
     with pytest.raises(UnanswerableError, match="no evidence"):

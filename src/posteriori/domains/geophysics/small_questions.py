@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -30,7 +32,7 @@ class LogSounding(TorchOperator):
         coords = {"z": tops.numpy()}
         self.domain = Space("log_resistivity", coords)
         self.sounding = Magnetotellurics(Space("resistivity", coords, "ohm m"), periods)
-        both = {"kind": ["log_apparent_resistivity", "phase"], "period": periods.numpy()}
+        both: dict[str, Any] = {"kind": ["log_apparent_resistivity", "phase"], "period": periods.numpy()}
         self.codomain = Space("sounding", both)
 
     def forward(self, m: Tensor) -> Tensor:
