@@ -40,6 +40,8 @@ def test_the_default_is_calibrated_and_finds_the_bodies(outcome: object) -> None
     assert 0.75 <= scores["coverage90"] <= 1.0
     assert 0.88 <= scores["simulated.coverage90"] <= 0.92
     assert scores["model.correlation"] > 0.2
+    assert scores["pole.rmse_share"] < 0.25
+    assert scores["pole.coverage90"] > 0.8
     assert outcome.report.passed  # type: ignore[attr-defined]
 
 

@@ -167,8 +167,7 @@ def simulated(magnetised: Magnetised, stations: int, noise: float, rng: Rng) -> 
 
     Lines run north-south with stations at random along them; independent errors of ``noise`` [nT] are added.
     """
-    edges = np.linspace(-100.0, CHECKED + 100.0, 41)
-    space = mesh("susceptibility", "1", z=np.append(0.0, np.cumsum(25.0 * 1.1 ** np.arange(16))), y=edges, x=edges)
+    space = fine_mesh()
     u = rng.child("along").uniform((stations,)).numpy()
     lines = CHECKED * (np.arange(stations) % 21) / 20
     height = 80.0 + 20.0 * np.sin(lines / 300.0) * np.cos(u * CHECKED / 400.0)
@@ -176,6 +175,12 @@ def simulated(magnetised: Magnetised, stations: int, noise: float, rng: Rng) -> 
     errors = noise * rng.child("noise").normal((stations,))
     sigma = np.full(stations, noise)
     return Survey(lines, u * CHECKED, height, (clean + errors).numpy(), sigma, truth=two_bodies)
+
+
+def fine_mesh() -> Space:
+    """The mesh on which surveys are simulated, finer than any that is inverted for by default."""
+    edges = np.linspace(-100.0, CHECKED + 100.0, 41)
+    return mesh("susceptibility", "1", z=np.append(0.0, np.cumsum(25.0 * 1.1 ** np.arange(16))), y=edges, x=edges)
 
 
 def two_bodies(space: Space) -> Tensor:
