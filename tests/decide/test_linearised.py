@@ -157,6 +157,7 @@ def test_a_tangent_keeps_the_contract_and_touches_at_the_point() -> None:
     operator, at = Curved(), law().location
     tangent = Linearised(operator, at)
     check_operator(tangent)
+    check_operator(Linearised.example())
     assert torch.allclose(tangent(at), operator(at), rtol=1e-14)
     for h in (1e-2, 1e-3):
         step = h * Rng(7).normal((CELLS,))

@@ -10,7 +10,9 @@ from torch import Tensor
 from posteriori.core.algebra import Dense
 from posteriori.core.errors import DataError
 from posteriori.core.operator import Operator
+from posteriori.core.space import Space
 from posteriori.inference.curvature import dense_jacobian
+from posteriori.inference.problems import Exponential
 
 
 class Linearised(Operator):
@@ -71,3 +73,9 @@ class Linearised(Operator):
     def select(self, dim: str, labels: Any) -> Linearised:
         """The tangent of the selected operator, which may be cheaper."""
         return Linearised(self.operator.select(dim, labels), self.at)
+
+    @staticmethod
+    def example() -> Linearised:
+        """The exponential about a point of its own."""
+        operator = Exponential(Space("m", {"x": 4}))
+        return Linearised(operator, torch.tensor([0.3, -0.2, 0.0, 0.5], dtype=torch.float64))

@@ -49,13 +49,14 @@ def gain_picture(choice: Choice, zone: Zone, ranking: Ranking) -> Figure:
     above.plot(at, 100 * ranking.gain.numpy() / total, color=COLOURS[0])
     above.set(
         ylabel="variance of the goal\ntaken off [%]",
-        xlim=(x[0] / 1000 - 0.1, x[-1] / 1000 + 0.1),
+        xlim=(at.min() - 0.4, at.max() + 0.4),
         xlabel="distance [km]",
     )
     above.set_title("one station alone", fontsize=10, loc="left")
     sd = choice.law.spread().numpy()
     draw_section(below, sd, z, x, Colours("density, sd before [kg/m³]"))
     _draw_zone(below, zone)
+    below.set_xlim(at.min() - 0.4, at.max() + 0.4)
     chosen = at[ranking.chosen.numpy()]
     below.plot(chosen, np.zeros(len(chosen)), "v", color="black", markersize=6, clip_on=False)
     for rank, place in enumerate(chosen[:12], 1):
@@ -98,10 +99,9 @@ def _draw_errors(axes: Axes, curves: Sequence[Curve], what: str, label: str) -> 
     axes.legend(fontsize=9)
 
 
-def _draw_zone(axes: Axes, zone: Zone, kilo: float = 1000.0) -> None:
+def _draw_zone(axes: Axes, zone: Zone, per_unit: float = 1000.0) -> None:
+    """The outline of a zone; ``per_unit`` [m] is the unit of the distance axis, depths are in metres."""
     from matplotlib.patches import Rectangle
 
-    deep = 1.0  # sections this shallow are drawn in metres downwards
-    corner = (zone.left / kilo, zone.top / deep)
-    size = ((zone.right - zone.left) / kilo, (zone.bottom - zone.top) / deep)
-    axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=COLOURS[1], linewidth=2))
+    corner, width = (zone.left / per_unit, zone.top), (zone.right - zone.left) / per_unit
+    axes.add_patch(Rectangle(corner, width, zone.bottom - zone.top, fill=False, edgecolor=COLOURS[1], linewidth=2))

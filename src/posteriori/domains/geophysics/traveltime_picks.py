@@ -104,16 +104,16 @@ def survey(layout: str) -> tuple[Floats, Floats, Floats, Floats]:
     """Sources, receivers, rows (z, x) [m], and the nodes z and x [m] of the section between them.
 
     ``crosswell``: 17 shots and 17 receivers in two wells 60 m apart and 100 m deep.
-    ``refraction``: 13 shots and 48 geophones along 240 m of a surface.
+    ``refraction``: 9 shots and 36 geophones along 240 m of a surface.
     """
     if layout == "crosswell":
         depth = np.linspace(2.0, 98.0, 17)
         wells = [np.stack([depth, np.full(17, x)], 1) for x in (1.0, 59.0)]
         return wells[0], wells[1], np.linspace(0, 100, 26), np.linspace(0, 60, 16)
     if layout == "refraction":
-        shots, phones = np.linspace(3.0, 237.0, 13), np.linspace(0.5, 239.5, 48)
+        shots, phones = np.linspace(3.0, 237.0, 9), np.linspace(0.5, 239.5, 36)
         surface = [np.stack([np.full(len(x), 0.5), x], 1) for x in (shots, phones)]
-        return surface[0], surface[1], np.linspace(0, 50, 21), np.linspace(0, 240, 41)
+        return surface[0], surface[1], np.linspace(0, 48, 13), np.linspace(0, 240, 31)
     raise OptionError(f"layout={layout!r} is neither crosswell nor refraction.")
 
 

@@ -57,22 +57,37 @@ class Study:
     """Your picks: a CSV table (source_x [m], source_z [m], receiver_x, receiver_z, time [ms], sigma [ms]) or .sgt."""
     layout: str = "crosswell"
     """Survey to simulate where no data are given: crosswell or refraction."""
-    sigma: float = 0.25
-    """Standard deviation [ms] of simulated picks, and of those that a file gives without one."""
+    sigma: float | None = None
+    """Standard deviation [ms] of simulated picks, and of a file's that have none; 0.25 for crosswell, 1 otherwise."""
     cell: float | None = None
     """Distance of the section's nodes [m]; automatic without."""
     depth: float | None = None
     """How deep the section reaches [m]; without, what the survey can see."""
-    sd: float = 0.1
-    """Relative standard deviation of the velocity before the picks."""
+    sd: float | None = None
+    """Relative standard deviation of the velocity before the picks; 0.1 for crosswell, 0.3 otherwise."""
     length: float | None = None
     """Vertical correlation length [m], half of the horizontal one; without, that of the largest evidence."""
     held_out: float = 0.1
     """Share of the picks kept aside to check the predictions."""
-    truths: int = 60
+    truths: int = 40
     """Sections drawn from the prior to measure the coverage of the intervals; 0 leaves it out."""
     quick: bool = False
     """Fewer simulated sections and one length."""
+
+    @property
+    def _tidy(self) -> bool:
+        """Between boreholes velocities vary little and picks are sharp."""
+        return self.data is None and self.layout == "crosswell"
+
+    @property
+    def seconds(self) -> float:
+        """Standard deviation of a pick [s]."""
+        return 1e-3 * (self.sigma or (0.25 if self._tidy else 1.0))
+
+    @property
+    def spread(self) -> float:
+        """Relative standard deviation of the velocity before the picks."""
+        return self.sd or (0.1 if self._tidy else 0.3)
 
     def __call__(self, context: Context) -> Outcome:
         """Read or simulate the picks, invert, check."""
@@ -82,7 +97,7 @@ class Study:
         operator = traveltime.forward(z, x, picks.sources, picks.receivers, picks.live)
         lengths = [self.length] if self.length else [s * float(min(np.ptp(z), np.ptp(x))) for s in SHARES]
         lengths = lengths[1:2] if self.quick and len(lengths) > 1 else lengths
-        fitted = traveltime.fit(operator, medium, picks, 1e-3 * self.sigma, self.sd, lengths)
+        fitted = traveltime.fit(operator, medium, picks, self.seconds, self.spread, lengths)
         figures = _residuals(fitted, picks)
         figures += _held_out(context, self, fitted, picks, medium)
         figures += _against(fitted, truth)
@@ -129,10 +144,10 @@ class Study:
         down, across = (np.linspace(a[0], a[-1], 2 * len(a) - 1) for a in (z, x))
         section = torch.from_numpy(known_velocity(self.layout, down, across)).log10()
         exact = traveltime.forward(down, across, sources, receivers)(section)
-        noise = 1e-3 * self.sigma * context.rng.child("picks").normal(exact.shape).double()
+        noise = self.seconds * context.rng.child("picks").normal(exact.shape).double()
         time = (exact + noise).numpy()
         time[context.rng.child("dead").uniform(exact.shape).numpy() < 0.03] = np.nan
-        return Picks(sources, receivers, time, np.full(time.shape, 1e-3 * self.sigma)), section[::2, ::2], (z, x)
+        return Picks(sources, receivers, time, np.full(time.shape, self.seconds)), section[::2, ::2], (z, x)
 
 
 @dataclass(frozen=True)
@@ -221,7 +236,7 @@ def _held_out(context: Context, study: Study, fitted: Fitted, picks: Picks, medi
     z, x = (fitted.target.space.labels(d).astype(float) for d in ("z", "x"))
     operator: Operator = traveltime.forward(z, x, picks.sources, picks.receivers, live & ~out)
     rest = replace(picks, time=np.where(out, np.nan, picks.time))
-    again = traveltime.fit(operator, medium, rest, 1e-3 * study.sigma, study.sd, [fitted.length])
+    again = traveltime.fit(operator, medium, rest, study.seconds, study.spread, [fitted.length])
     law = again.posterior.map(Linearised(operator, again.posterior.location))
     mean, sd = (a.detach().numpy() for a in (law.center(), law.spread()))
     errors = _errors(fitted).reshape(live.shape)
