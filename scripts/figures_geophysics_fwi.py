@@ -30,7 +30,8 @@ MARMOUSI = (
     "shots=24",
     "receivers=166",
     "seconds=4",
-    "rank=400",
+    "rank=800",
+    "supershots=8",
     "effort=4",
 )
 

@@ -26,7 +26,7 @@ DEPTH = 45.0
 """Depth of sources and receivers [m]."""
 NODES = 4.0
 """Cells of a simulation in the shortest wavelength of its band."""
-TRAINING = 12
+TRAINING = 40
 """Sections that the prior is learnt from."""
 
 

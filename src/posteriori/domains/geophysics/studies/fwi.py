@@ -17,7 +17,7 @@ from posteriori.audit.report import Figure, Gate, Report
 from posteriori.core.errors import OptionError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.run import Context, digest
-from posteriori.domains.geophysics.fwi import Stage, invert, pose
+from posteriori.domains.geophysics.fwi import Stage, invert, pose, random_codes
 from posteriori.domains.geophysics.fwi_experiment import Experiment, Layout, stages_for
 from posteriori.domains.geophysics.fwi_pictures import FwiPictures
 from posteriori.domains.geophysics.fwi_posterior import gauss_newton
@@ -66,6 +66,8 @@ class Study:
     """Factor on the iterations of every band."""
     rank: int = 300
     """Directions of the prior in which the records' information is counted."""
+    supershots: int = 0
+    """Random sums of all shots that the posterior's curvature is computed from; 0 takes every shot by itself."""
     spread: float = 1.3
     """Factor on the posterior's standard deviations, learnt on sections made in code; 1 leaves them as they are."""
     quick: bool = False
@@ -76,8 +78,10 @@ class Study:
         layout = Layout(self.block, self.blur, self.shots, self.receivers, self.seconds, self.peak, self.snr)
         if len(self.shape) != 2 or len(self.window) not in (0, 2):
             raise OptionError(f"shape={self.shape} and window={self.window}: two numbers each, nx,nz and from,to.")
-        if self.rank < 1 or not 0 < self.effort <= 100:
-            raise OptionError(f"rank={self.rank}, effort={self.effort:g}; give a whole number and a positive factor.")
+        if self.supershots < 0 or self.rank < 1 or not 0 < self.effort <= 100:
+            raise OptionError(
+                f"rank={self.rank}, effort={self.effort:g} must be positive, supershots={self.supershots} or 0."
+            )
         section = self._section(context)
         experiment = Experiment.simulate(section, layout, context.rng.child("experiment"), context)
         cell = self.block * float(section["x"][1] - section["x"][0])
@@ -97,7 +101,8 @@ class Study:
         with torch.no_grad():
             predicted = final.operator(final.coarse(final.section(u).float()))
         band = Stage(1.2 * self.peak, min(2, stages[1].coarser), 1)
-        question = pose(experiment.spread, experiment.data, experiment.sigma, experiment.prior, band, BOUNDS)
+        codes = random_codes(self.supershots, self.shots, context.rng.child("codes of the curvature"))
+        question = pose(experiment.spread, experiment.data, experiment.sigma, experiment.prior, band, BOUNDS, codes)
         curvature = gauss_newton(question, u, max(1, round(share * self.rank)), context)
         posterior = curvature.posterior(self.spread)
         resolution = curvature.resolution(posterior)
