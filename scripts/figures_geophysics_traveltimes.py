@@ -76,7 +76,7 @@ def beside_scikit_fmm() -> dict[str, float]:
     axis = torch.from_numpy(space.labels("z"))
     nodes = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1)
     wanted = exact(source, nodes.reshape(-1, 2)).reshape(space.shape).numpy()
-    v = gradient(space)
+    v = gradient(space).contiguous()  # scikit-fmm misreads strides
     ours = np.abs(Eikonal(space, source, source).fields(v)[0].numpy() - wanted).mean()
     distance = torch.linalg.norm(nodes - source[0], dim=-1).numpy()
     start = 5.0
