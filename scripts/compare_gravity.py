@@ -1,13 +1,12 @@
 """Held-out gravity stations predicted by this package, by harmonica's equivalent sources and by SimPEG's inversion.
 
-python scripts/compare_gravity.py [--fold K ...] [--json FILE]: everyone learns from the stations of the other folds
-of blocks and chooses all numbers by the same inner folds of blocks; nobody sees the stations of fold K before.
+python scripts/compare_gravity.py [--ours held_out.csv]: everyone learns from the stations of the other folds of blocks
+and chooses all numbers by inner folds of blocks; nobody sees the stations of a fold before it is predicted.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 import discretize
 import harmonica
 import numpy as np
+import pandas as pd
 import simpeg.potential_fields.gravity as simpeg_gravity
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
@@ -38,33 +38,48 @@ Predict = Callable[[Integers, Integers], Floats]
 
 
 def main() -> None:
-    """Choose on inner folds, then predict each outer fold once."""
+    """Choose on inner folds, predict each outer fold once, and compare with what the study predicted."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--fold", type=int, nargs="*", default=[], help="outer folds to predict; none: inner errors")
-    parser.add_argument("--train", type=int, default=0, help="without --fold: the fold left out of all inner ones")
-    parser.add_argument("--json", type=Path, help="where the predictions go")
+    parser.add_argument("--folds", type=int, nargs="*", default=range(FOLDS), help="outer folds to predict")
+    parser.add_argument("--inner", action="store_true", help="print the inner errors alone, outer folds unseen")
     parser.add_argument("--peers", nargs="*", default=["harmonica", "simpeg"])
+    parser.add_argument("--ours", type=Path, help="held_out.csv of a run of geophysics/gravity")
     arguments = parser.parse_args()
     data = survey(None)
     outer = folds_of(blocks(data), FOLDS, Rng(0).child("blocks").numpy)
-    makers = {"harmonica": equivalent_sources, "simpeg": SmoothInversion.of(data)} if arguments.peers else {}
-    found: dict[str, Any] = {}
-    for fold in arguments.fold or [arguments.train]:
-        train = np.flatnonzero(outer != fold)
-        inner = folds_of(blocks(data, train), FOLDS, Rng(0).child("inner", fold).numpy)
-        for name in arguments.peers:
-            start = time.process_time()
+    makers: dict[str, Callable[..., Any]] = {"harmonica": equivalent_sources, "simpeg": SmoothInversion.sharing({})}
+    for name in arguments.peers:
+        predicted = np.full(len(outer), np.nan)
+        for fold in arguments.folds:
+            start, train, test = time.process_time(), np.flatnonzero(outer != fold), np.flatnonzero(outer == fold)
+            inner = folds_of(blocks(data, train), FOLDS, Rng(0).child("inner", fold).numpy)
             predict, numbers, error = tuned(makers[name], data, train, inner)
-            line = {"inner_rmse": error, "numbers": numbers, "cpu_seconds": time.process_time() - start}
-            if arguments.fold:
-                test = np.flatnonzero(outer == fold)
-                line["station"] = test.tolist()
-                line["predicted"] = predict(train, test).tolist()
-                line["rmse"] = rmse(np.asarray(line["predicted"]) - data.bouguer[test])
-            found[f"{name} fold {fold}"] = line
-            print(name, fold, {k: v for k, v in line.items() if k not in ("station", "predicted")}, flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(found), encoding="utf-8")
+            print(f"{name}, fold {fold}: inner {error:.3f} mGal with {numbers}", end="")
+            if not arguments.inner:
+                predicted[test] = predict(train, test)
+                print(f", held out {rmse(predicted[test] - data.bouguer[test]):.3f} mGal", end="")
+            print(f", {time.process_time() - start:.0f} CPU s", flush=True)
+        if arguments.ours and not arguments.inner:
+            compare(name, data, predicted, pd.read_csv(arguments.ours))
+
+
+def compare(name: str, data: Survey, predicted: Floats, ours: pd.DataFrame) -> None:
+    """Both errors on the stations that both predicted, and the difference under resampled blocks."""
+    here = pd.Series(np.arange(len(predicted)), index=data.stations.line)[ours["line"]].to_numpy()
+    both = np.isfinite(predicted[here])
+    theirs = (predicted - data.bouguer)[here][both] ** 2
+    mine = (ours["predicted [mGal]"] - ours["bouguer [mGal]"]).to_numpy()[both] ** 2
+    _, block = np.unique(ours["block"].to_numpy()[both], return_inverse=True)
+    sums = [np.bincount(block, weights=w) for w in (mine, theirs, np.ones(len(block)))]
+    picks = np.random.default_rng(0).integers(len(sums[0]), size=(10_000, len(sums[0])))
+    a, b, many = (total[picks].sum(1) for total in sums)
+    gain = np.sqrt(b / many) - np.sqrt(a / many)
+    low, high = np.quantile(gain, [0.05, 0.95])
+    print(
+        f"{both.sum()} stations in {len(sums[0])} blocks: posteriori {np.sqrt(mine.mean()):.3f}, {name} "
+        f"{np.sqrt(theirs.mean()):.3f} mGal; gain {np.sqrt(theirs.mean()) - np.sqrt(mine.mean()):.3f}, 90 % of "
+        f"resampled blocks in [{low:.3f}, {high:.3f}], P(gain > 0) = {(gain > 0).mean():.4f}"
+    )
 
 
 def blocks(data: Survey, index: Integers | None = None) -> Integers:
@@ -93,7 +108,6 @@ def tuned(
                 predict(train[inner != k], train[inner == k]) - data.bouguer[train[inner == k]] for k in range(FOLDS)
             ]
             seen[numbers] = rmse(np.concatenate(parts))
-            print("   ", numbers, f"{seen[numbers]:.3f}", flush=True)
         return seen[numbers]
 
     for _ in range(2):
@@ -137,12 +151,11 @@ class SmoothInversion:
     degree: float = 1
     smallness: float = 1.0
     beta: float = 1.0
-    choices = ((0, 1, 2), (1e-3, 1e-1, 10.0), tuple(10.0**k for k in range(-6, 3)))
+    choices = ((0, 1, 2), (1e-2, 1e-1, 1.0), (1e-3, 3e-3, 1e-2, 3e-2, 1e-1))
 
     @staticmethod
-    def of(data: Survey) -> Callable[..., SmoothInversion]:
-        """A maker that shares one set of kernels."""
-        kernels: dict[float, Floats] = {}
+    def sharing(kernels: dict[float, Floats]) -> Callable[..., SmoothInversion]:
+        """A maker whose inversions share their kernels."""
         return lambda data, *numbers: SmoothInversion(data, kernels, *numbers)
 
     def __call__(self, train: Integers, test: Integers) -> Floats:
@@ -195,7 +208,6 @@ def simpeg_kernels(data: Survey, smallnesses: Sequence[float]) -> dict[float, Fl
         )
         w = smooth.deriv2(np.zeros(mesh.n_cells))
         found[smallness] = g @ splu(w.tocsc()).solve(np.ascontiguousarray(g.T))
-        print(f"    smooth kernel, {mesh.n_cells} cells, smallness {smallness:g}", flush=True)
     return found
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binom
 
 from posteriori.core.errors import OptionError, PosterioriError, ShapeError
 from posteriori.core.random import Rng
@@ -97,15 +96,34 @@ def test_station_noise_has_factors() -> None:
     assert noise.part(torch.tensor([1])).matrix().tolist() == [[pytest.approx(36.0)]]
 
 
+def best_possible(survey: Survey, station: np.ndarray, fold: np.ndarray, sigma: float) -> float:
+    """Held-out error of the law that made the field, by the textbook formula: nobody can do better on average."""
+    s = survey.stations
+    x = torch.from_numpy(np.stack([s.easting, s.northing, s.height], 1))
+    kernel = SumKernel(*(SourceLayer(d, a) for d, a in zip(DEPTHS, AMPLITUDES, strict=True)))
+    with torch.no_grad():
+        k = kernel(x, x).numpy() + 1e4
+    k += 1e-10 * np.outer(s.easting, s.easting) + 1e-5 * np.outer(s.height, s.height)
+    errors = []
+    for which in np.unique(fold):
+        test = station[fold == which]
+        train = np.setdiff1d(np.arange(len(s)), test)
+        pull = np.linalg.solve(k[np.ix_(train, train)] + sigma**2 * np.eye(len(train)), s.value[train])
+        errors.append(k[np.ix_(test, train)] @ pull - s.value[test])
+    return float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))
+
+
 @pytest.mark.slow
 def test_a_made_field_is_predicted_as_well_as_stated() -> None:
-    """Blocks held out of a field of the law's own kind: 90 % coverage; 3 standard errors over blocks."""
-    found = hold_out(made(), 25e3, 5, 2, Context(Rng(0)))
+    """Blocks held out of a field of the law's own kind: almost as good as knowing the numbers, covered as stated.
+
+    Coverage within 3 standard errors over blocks (false alarm 0.3 %).
+    """
+    survey = made()
+    found = hold_out(survey, 25e3, 5, 2, Context(Rng(0)))
     named = {figure.name: figure for figure in found.figures()}
     assert abs(named["coverage90"].value - 0.9) < 3 * named["coverage90"].standard_error
-    assert named["rmse"].value < 0.6 * found.scores()["rmse_trend"]
-    n, inside = len(found.station), int((np.abs(found.z) < 0.6745).sum())
-    assert 1e-3 < binom.cdf(inside, n, 0.5) < 1 - 1e-3 or abs(inside / n - 0.5) < 0.1
+    assert named["rmse"].value < 1.1 * best_possible(survey, found.station, found.fold, 1.0)
     for numbers in found.numbers.values():
         assert numbers["station_sigma"] < 4.0
         assert 0.7 < numbers["factor"] < 1.4
