@@ -24,11 +24,11 @@ from posteriori.inference.stein import Stein
 
 METHODS: dict[str, Method] = {
     "low-rank Laplace": LowRankLaplace(rank=10),
-    "randomised MAP": RandomisedMap(members=32),
+    "randomised MAP": RandomisedMap(members=24, tolerance=1e-3),
     "Stein": Stein(particles=48, steps=200),
     "HMC on 8 directions": ReducedBasis(HMC(draws=100, warmup=150, chains=2, steps=6), rank=8),
 }
-PROBLEMS = 96
+PROBLEMS = 64
 
 
 @cache

@@ -41,7 +41,7 @@ class RandomisedMap:
     members: int = 100
     steps: int = 100
     inner: int = 200
-    tolerance: float = 1e-6
+    tolerance: float = 1e-4
     at_once: int = 256
 
     bias: ClassVar[str] = (
