@@ -163,8 +163,10 @@ def test_the_curvature_gives_the_textbook_posterior_where_all_is_kept(small: Exp
     mode = prior.location
     curvature = gauss_newton(q, q.origin(), int(np.prod(prior.covariance.coordinates)), Context())
     seen = torch.linalg.eigvalsh(curvature.matrix).clamp_min(0.0)
-    curvature = replace(curvature, at=torch.full_like(curvature.at, float((seen / (1 + seen)).mean().sqrt())))
-    assert curvature.strength == pytest.approx(1.0)
+    curvature = replace(curvature, at=torch.full_like(curvature.at, 2 * float((seen / (1 + seen)).mean().sqrt())))
+    assert curvature.strength == pytest.approx(2.0)
+    curvature = replace(curvature, at=0 * curvature.at)
+    assert curvature.strength == 1.0
     posterior = curvature.posterior()
     units = torch.eye(prior.space.size).reshape(-1, *prior.space.shape)
     j = q.operator.codomain.flat(q.operator.jvp(mode.float().expand_as(units).contiguous(), units)).double().mT

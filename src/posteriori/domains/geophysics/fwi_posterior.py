@@ -40,16 +40,16 @@ class Curvature:
 
     @property
     def strength(self) -> float:
-        """How many times the prior's standard deviations the records themselves ask for.
+        """How many times the prior's standard deviations the records themselves ask for; at least one.
 
         α² = Σ w² / Σ λ / (1 + λ) over the eigenvectors of H, w the mode's coordinates along them: directions that the
-        records do not see have no say.
+        records do not see have no say. A descent that ended early would ask for too little, hence the one.
 
         Reference: MacKay (1992), Bayesian interpolation, Neural Computation 4, 415, section 4.
         """
         value, vector = torch.linalg.eigh(self.matrix)
         seen = value.clamp_min(0.0)
-        return float(((vector.mT @ self.at).square().sum() / (seen / (1 + seen)).sum()).sqrt())
+        return max(1.0, float(((vector.mT @ self.at).square().sum() / (seen / (1 + seen)).sum()).sqrt()))
 
     def basis(self) -> Tensor:
         """B, (nz · nx, k): what each direction adds to the section."""

@@ -62,7 +62,7 @@ class Study:
     """Frequency of the Ricker wavelet [Hz]."""
     snr: float = 20.0
     """Mean power of the records over that of the noise [dB]."""
-    effort: float = 1.0
+    effort: float = 2.0
     """Factor on the iterations of every band."""
     rank: int = 300
     """Directions of the prior in which the records' information is counted."""
