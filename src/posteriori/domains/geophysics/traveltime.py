@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 
 import numpy as np
@@ -12,11 +12,13 @@ from scipy.optimize import least_squares
 from torch import Tensor
 
 from posteriori.core.algebra import Sparse
+from posteriori.core.covariance import DenseCovariance
 from posteriori.core.errors import DataError, OptionError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.infer import infer
 from posteriori.core.noise import Normal
 from posteriori.core.operator import Operator
+from posteriori.core.run import Context
 from posteriori.core.space import Space
 from posteriori.core.support import Positive
 from posteriori.core.target import Inverse
@@ -180,3 +182,28 @@ def fit(operator: Operator, medium: Medium, picks: Picks, sigma: float, sd: floa
         tried.append((float(answer.log_evidence), length, target, law, answer))
     _, _, target, law, answer = max(tried, key=lambda found: found[0])
     return Fitted(target, law, answer, {length: evidence for evidence, length, *_ in tried})
+
+
+def simulated(target: Inverse, sections: int, context: Context) -> Tensor:
+    """Truth less mean over standard deviation, (sections, nodes), of ``sections`` drawn from the prior and inverted."""
+    truth, questions = target.simulate(sections, context.rng.child("sections"))
+    scores = []
+    for k in context.progress(range(sections), "sections from the prior", sections):
+        answer = infer(target.given(questions.data[k]), METHOD)
+        scores.append(target.space.flat((truth[k] - answer.center()) / answer.spread()))
+    return torch.stack(scores).detach()
+
+
+def widening(scores: Tensor, level: float = 0.9) -> float:
+    """The factor on all standard deviations that makes the intervals of ``level`` hold their share of ``scores``."""
+    usual = torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64))
+    return float(scores.double().abs().quantile(level) / usual)
+
+
+def widened(fitted: Fitted, factor: float) -> Fitted:
+    """The same answer, all its standard deviations times ``factor``."""
+    old = fitted.posterior
+    spread = DenseCovariance(factor**2 * old.covariance.dense())
+    new = Gaussian(old.space, old.location, spread, problems=old.problems, log_evidence=old.log_evidence)
+    new.run = old.run
+    return replace(fitted, posterior=new)
