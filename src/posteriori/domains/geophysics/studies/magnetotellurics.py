@@ -74,7 +74,7 @@ class Study:
         sampler = HMC(draws=draws, warmup=warmup, chains=4, steps=12, dense=True, start=mode)
         walks = sampler(sounding.target, context.child("hmc"))
         laws = {"HMC": sounding.resistivity(walks), "Laplace": sounding.resistivity(mode)}
-        coverage = _coverage(sounding, 60 if self.quick else self.problems, context)
+        coverage = _coverage(sounding, min(self.problems, 60) if self.quick else self.problems, context)
         best = laws["HMC"]
         share = (best.spread() / sounding.prior_sigma).numpy()
         seen = np.flatnonzero(share < RESOLVED)

@@ -84,7 +84,7 @@ class Study:
         prior = section.target.prior
         assert isinstance(prior, Smoothness)
         share = found.spread() / section.target.space.unflat(prior.covariance.diagonal().sqrt())
-        coverage = _coverage(section, 4 if self.quick else self.problems, context)
+        coverage = _coverage(section, min(self.problems, 4) if self.quick else self.problems, context)
         residual = (section.target.data - section.target.operator(found.location)) / section.sigma
         figures = [
             Figure("coverage90", coverage.value, coverage.standard_error, gate=Gate(0.82, 0.97), note="simulated"),
