@@ -199,7 +199,7 @@ class Resistivity(Operator):
         space = Space("resistivity", {"z": [1.0, 3.0, 7.0], "x": [-6.0, -2.0, 2.0, 6.0]}, "ohm m", Positive())
         electrodes = torch.tensor([[0.0, -6.0], [0.0, -3.0], [0.0, 0.0], [0.0, 3.0], [4.0, 5.0]], dtype=torch.float64)
         quadrupoles = torch.tensor([[0, 3, 1, 2], [0, 1, 2, 3], [4, ABSENT, 0, 2]])
-        return Resistivity(space, electrodes, quadrupoles, refinement=1)
+        return Resistivity(space, electrodes, quadrupoles, refinement=2)
 
 
 class _Pairs:
