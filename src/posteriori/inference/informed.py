@@ -57,9 +57,9 @@ def informed_directions(points: Sequence[Linearised], k: Covariance, rank: int, 
     most = min(rank + BLOCK, m * len(points), n)
     like = first.x
     memory.require(3 * most * lead.numel() * n * like.element_size(), f"{most} directions of {n} cells", "lower rank")
-    basis = torch.zeros(0, *lead, n, dtype=like.dtype)
+    basis = torch.zeros(0, *lead, n, dtype=like.dtype, device=like.device)
     pushed = torch.zeros_like(basis)
-    matrix = torch.zeros(*lead, 0, 0, dtype=torch.float64)
+    matrix = torch.zeros(*lead, 0, 0, dtype=torch.float64, device=like.device)
     block = _seen(points, rng.normal((min(BLOCK, most), *lead, m), like))
     while len(basis) < most:
         q = _orthonormal(k, block[: most - len(basis)], basis, pushed)
@@ -113,7 +113,7 @@ def _orthonormal(k: Covariance, block: Tensor, basis: Tensor, pushed: Tensor) ->
 def _bordered(matrix: Tensor, columns: Tensor) -> Tensor:
     """The symmetric matrix (*problem, k, k) with new last columns (*problem, k + b, b)."""
     old, new = matrix.shape[-1], columns.shape[-1]
-    whole = torch.zeros(*matrix.shape[:-2], old + new, old + new, dtype=matrix.dtype)
+    whole = torch.zeros(*matrix.shape[:-2], old + new, old + new, dtype=matrix.dtype, device=matrix.device)
     whole[..., :old, :old] = matrix
     whole[..., :, old:] = columns
     whole[..., old:, :] = columns.mT
