@@ -30,6 +30,8 @@ GROWTH = 1.4
 """Each layer is this much thicker than the one above."""
 CONTRAST = 100.0
 """Standard deviation of the density contrast before it is learnt [kg/m³]."""
+WEIGHTING = 1.0
+"""Power of the depth weighting, (z + z0)^(power / 2)."""
 STEPS = 8
 """Of the fit of strength, lengths and model error."""
 
@@ -52,7 +54,15 @@ class Density:
     data: Floats
 
 
-def density(survey: Survey, cell: float, depth: float, layers: int, sigma: float, context: Context) -> Density:
+def density(
+    survey: Survey,
+    cell: float,
+    depth: float,
+    layers: int,
+    sigma: float,
+    context: Context,
+    weighting: float = WEIGHTING,
+) -> Density:
     """Density contrast [kg/m³] below the survey from its Bouguer anomaly, a trend of second degree taken off.
 
     Stations are averaged over the squares of the mesh, which the prior cannot tell apart; strength, lengths and a
@@ -61,7 +71,7 @@ def density(survey: Survey, cell: float, depth: float, layers: int, sigma: float
 
     Args:
         cell: side of a square of the mesh [m]. depth: of its bottom [m]. layers: of cells.
-        sigma: error of a station [mGal].
+        sigma: error of a station [mGal]. weighting: power of the depth weighting, 2 is how fast the data's sight falls.
     """
     if not (cell > 0 and depth > 0 and layers >= 2):
         raise OptionError(f"cell={cell:g} m, depth={depth:g} m, layers={layers}; give positive sizes and two layers.")
@@ -79,7 +89,7 @@ def density(survey: Survey, cell: float, depth: float, layers: int, sigma: float
     )
     space = _mesh(east, north, cell, max(0.0, -float(height.min())), depth, layers)
     operator = ScatteredGravity(space, east, north, height)
-    scale = depth_scale(space, float(np.mean(height)) + 0.5 * float(space.extra["z_width"][1][0]))
+    scale = depth_scale(space, float(np.mean(height)) + 0.5 * float(space.extra["z_width"][1][0]), weighting)
     prior = Smoothness(space, CONTRAST, {"z": 0.3 * depth, "y": 2 * cell, "x": 2 * cell}, scale=scale, spread=0.5)
     errors = torch.from_numpy(sigma / np.sqrt(many))
     target = Inverse(operator, prior, torch.from_numpy(data), Normal(errors, excess=sigma))
