@@ -11,20 +11,15 @@ in time: one step serves the field, its linearisation and its adjoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from posteriori.core.optional import require
-from posteriori.physics.acoustic_lanes import first, lanes, laplacian, load, shifted, splat, store
+from posteriori.physics.acoustic_lanes import lanes, laplacian, load, shifted, splat, store
+from posteriori.physics.acoustic_strips import Function, compiled, pack, pack_frame, unpack, unpack_frame
 
 numba = require("numba", "geophysics")
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def _compiled(function: Function) -> Function:
-    return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
 
 
 def _inlined(function: Function) -> Function:
@@ -128,7 +123,7 @@ def _band(u: Any, mesh: Any, k: int) -> Any:
     return one, gx, splat(u, mesh.az[k]), gz, splat(u, mesh.p[i]), splat(u, mesh.q[i])
 
 
-@_compiled
+@compiled
 def _steps(
     mesh: Any,
     w: Any,
@@ -215,7 +210,7 @@ def _undo(mesh: Any, u: Any, un: Any, c2: Any, j: int) -> None:
     store(un, j, (here + here) - load(un, j) + load(c2, j) * past)
 
 
-@_compiled
+@compiled
 def _step_back(mesh: Any, u: Any, un: Any, z: Any, zp: Any, g: Any, c2: Any, fx: Any, fz: Any, above: Any) -> None:
     """u_(n-1) over ``un`` in the model, z_n over ``zp``, and the image ``g`` += u_n (L z + D⁻φ)."""
     one = lanes(u)
@@ -260,75 +255,7 @@ def _step_back(mesh: Any, u: Any, un: Any, z: Any, zp: Any, g: Any, c2: Any, fx:
                 _undo(mesh, u, un, c2, j)
 
 
-@_compiled
-def _pack(mesh: Any, field: Any, kept: Any) -> None:
-    """Copy the ring of ``field`` to ``kept``, row by row."""
-    one, o = lanes(field), 0
-    columns = mesh.nx + 2 * mesh.width
-    for k in range(mesh.top + mesh.nz + mesh.width):
-        begin = mesh.base + k * mesh.stride + mesh.edge - mesh.width
-        wide = mesh.width if mesh.level[k] == 0 else columns
-        for c in range(0, wide, one):
-            store(kept, o + c, load(field, begin + c))
-        o += wide
-        if mesh.level[k] == 0:
-            for c in range(0, wide, one):
-                store(kept, o + c, load(field, begin + mesh.width + mesh.nx + c))
-            o += wide
-
-
-@_compiled
-def _unpack(mesh: Any, field: Any, kept: Any) -> None:
-    """The inverse of :func:`_pack`."""
-    one, o = lanes(field), 0
-    columns = mesh.nx + 2 * mesh.width
-    for k in range(mesh.top + mesh.nz + mesh.width):
-        begin = mesh.base + k * mesh.stride + mesh.edge - mesh.width
-        wide = mesh.width if mesh.level[k] == 0 else columns
-        for c in range(0, wide, one):
-            store(field, begin + c, first(wide - c, load(kept, o + c), load(field, begin + c)))
-        o += wide
-        if mesh.level[k] == 0:
-            j = begin + mesh.width + mesh.nx
-            for c in range(0, wide, one):
-                store(field, j + c, first(wide - c, load(kept, o + c), load(field, j + c)))
-            o += wide
-
-
-@_compiled
-def _pack_frame(mesh: Any, field: Any, kept: Any) -> None:
-    """Copy the outermost cells of the model, as deep as the stencil reaches, to ``kept``."""
-    one, reach, o = lanes(field), len(mesh.down) - 1, 0
-    for k in range(mesh.nz):
-        begin = mesh.base + (mesh.top + k) * mesh.stride + mesh.edge
-        whole = (k < reach and not mesh.surface) or k >= mesh.nz - reach
-        wide = mesh.nx if whole else reach
-        for c in range(0, wide, one):
-            store(kept, o + c, load(field, begin + c))
-        o += wide
-        if not whole:
-            store(kept, o, load(field, begin + mesh.nx - reach))
-            o += wide
-
-
-@_compiled
-def _unpack_frame(mesh: Any, field: Any, kept: Any) -> None:
-    """The inverse of :func:`_pack_frame`."""
-    one, reach, o = lanes(field), len(mesh.down) - 1, 0
-    for k in range(mesh.nz):
-        begin = mesh.base + (mesh.top + k) * mesh.stride + mesh.edge
-        whole = (k < reach and not mesh.surface) or k >= mesh.nz - reach
-        wide = mesh.nx if whole else reach
-        for c in range(0, wide, one):
-            store(field, begin + c, first(wide - c, load(kept, o + c), load(field, begin + c)))
-        o += wide
-        if not whole:
-            j = begin + mesh.nx - reach
-            store(field, j, first(wide, load(kept, o), load(field, j)))
-            o += wide
-
-
-@_compiled
+@compiled
 def _mirror(mesh: Any, field: Any) -> None:
     """Continue ``field`` oddly above the free surface, on which it vanishes."""
     for j in range(1, len(mesh.down)):
@@ -337,14 +264,14 @@ def _mirror(mesh: Any, field: Any) -> None:
             field[up + c] = -field[down + c]
 
 
-@_compiled
+@compiled
 def _inject(field: Any, c2: Any, fired: Any, rates: Any) -> None:
     """field += c2 Σ weight rate."""
     for t in range(len(fired.at)):
         field[fired.at[t]] += c2[fired.at[t]] * fired.weight[t] * rates[fired.point[t]]
 
 
-@_compiled
+@compiled
 def _record(field: Any, taps: Any, traces: Any, n: int) -> None:
     """Sample ``n`` of every trace: Σ weight field."""
     for p in range(len(traces)):
@@ -354,7 +281,7 @@ def _record(field: Any, taps: Any, traces: Any, n: int) -> None:
         traces[p, n] = total
 
 
-@_compiled
+@compiled
 def forward(
     mesh: Any, sources: Any, receivers: Any, wavelets: Any, c2: Any, state: Any, traces: Any, tape: Any
 ) -> None:
@@ -372,19 +299,19 @@ def forward(
         if keep:
             if n % every == 0:
                 for i, field in enumerate((u, up, fx, fz)):
-                    _pack(mesh, field, marks[(n // every * 4 + i) * ring :])
-            _pack_frame(mesh, u, frames[n * frame :])
+                    pack(mesh, field, marks[(n // every * 4 + i) * ring :])
+            pack_frame(mesh, u, frames[n * frame :])
         if mesh.surface:
             _mirror(mesh, u)
         _steps(mesh, w, 0, half, c2, fx, fz, above, c2[:0], True, sources, wavelets[n : min(n + 2, last)])
         _record(up, receivers, traces, n + 1)
         if n + 2 <= last:
             if keep:
-                _pack_frame(mesh, up, frames[(n + 1) * frame :])
+                pack_frame(mesh, up, frames[(n + 1) * frame :])
             _record(u, receivers, traces, n + 2)
 
 
-@_compiled
+@compiled
 def _replay(
     mesh: Any, sources: Any, wavelets: Any, c2: Any, state: Any, tape: Any, begin: int, end: int, pieces: Any
 ) -> None:
@@ -393,20 +320,20 @@ def _replay(
     frames, marks, every, frame, ring = tape
     now, past, half = 0, len(w) // 2, len(w) // 2
     for i, field in enumerate((w[:half], w[half:], fx, fz)):
-        _unpack(mesh, field, marks[(begin // every * 4 + i) * ring :])
+        unpack(mesh, field, marks[(begin // every * 4 + i) * ring :])
     for n in range(begin, end + 1):
         u = w[now : now + half]
-        _pack(mesh, u, pieces[(n - begin) * ring :])
+        pack(mesh, u, pieces[(n - begin) * ring :])
         if n == end:
             break
-        _unpack_frame(mesh, u, frames[n * frame :])
+        unpack_frame(mesh, u, frames[n * frame :])
         if mesh.surface:
             _mirror(mesh, u)
         _steps(mesh, w, now, past, c2, fx, fz, above, c2[:0], False, sources, wavelets[n : n + 1])
         now, past = past, now
 
 
-@_compiled
+@compiled
 def backward(
     mesh: Any,
     sources: Any,
@@ -437,7 +364,7 @@ def backward(
         begin = n // every * every
         if n == steps - 2 or n == begin + every - 1:
             _replay(mesh, sources, wavelets, c2, again, tape, begin, n, pieces)
-        _unpack(mesh, u, pieces[(n - begin) * ring :])
+        unpack(mesh, u, pieces[(n - begin) * ring :])
         if mesh.surface:
             _mirror(mesh, u)
             _mirror(mesh, z)
@@ -448,7 +375,7 @@ def backward(
         z, zp = zp, z
 
 
-@_compiled
+@compiled
 def _inject_image(z: Any, u: Any, image: Any, c2: Any, taps: Any, residual: Any, n: int) -> None:
     """Add sample ``n`` of the residual to the adjoint field and to the image."""
     for p in range(len(residual)):
@@ -458,7 +385,7 @@ def _inject_image(z: Any, u: Any, image: Any, c2: Any, taps: Any, residual: Any,
             image[taps.at[t]] += u[taps.at[t]] * share
 
 
-@_compiled
+@compiled
 def linearised(
     mesh: Any,
     sources: Any,
