@@ -10,8 +10,9 @@ import torch
 
 from asked import Asked
 from posteriori.audit.repeats import credible
-from posteriori.core.infer import Method, fixed_threads, infer
+from posteriori.core.infer import Method, infer
 from posteriori.core.random import Rng
+from posteriori.core.threads import fixed_threads
 from posteriori.domains.geophysics.small_questions import crosswell, sounding
 from posteriori.inference.conformal import Conformal
 from posteriori.inference.exact import Exact

@@ -18,15 +18,16 @@ from typing import Any
 
 from posteriori.app import options
 from posteriori.app.catalogue import Entry, find
-from posteriori.app.folder import digests, require_new, written_whole
+from posteriori.app.folder import digests, place, written_whole
 from posteriori.app.record import Record, command
 from posteriori.app.report import Page
-from posteriori.core.infer import THREADS, fixed_threads, require_device
+from posteriori.core.infer import require_device
 from posteriori.core.posterior import Posterior
 from posteriori.core.random import Rng
 from posteriori.core.run import Context, Progress, Run, silent, versions
 from posteriori.core.store import Store
 from posteriori.core.tasks import workers
+from posteriori.core.threads import THREADS, fixed_threads
 from posteriori.domains.study import Outcome, Study
 
 BESIDE = ("config.json", "scores.json", "audit.json", "report.html")  # what is said about the results
@@ -79,10 +80,10 @@ def run(job: Job, folder: Path, progress: Progress = silent) -> Finished:
 
     Raises ``StoreError``, before any work, where ``folder`` cannot be written or holds something.
     """
-    require_new(folder)
-    store = checkpoints(job, folder)
-    finished = _answer(job, folder, progress, Store(store))
-    shutil.rmtree(store, ignore_errors=True)
+    with place(folder):
+        store = checkpoints(job, folder)
+        finished = _answer(job, folder, progress, Store(store))
+        shutil.rmtree(store, ignore_errors=True)
     return finished
 
 

@@ -10,10 +10,11 @@ from torch import Tensor
 from posteriori.audit.calibration import confidence_coverage, credible_coverage, sharpness
 from posteriori.audit.report import Figure, Report
 from posteriori.core.errors import OptionError
-from posteriori.core.infer import Method, fixed_threads
+from posteriori.core.infer import Method
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.core.target import Inverse
+from posteriori.core.threads import fixed_threads
 
 LEVELS = (0.68, 0.9, 0.95)
 

@@ -11,11 +11,12 @@ from torch import Tensor
 from posteriori.audit.report import Figure, Gate, Report
 from posteriori.audit.uniformity import Histogram, Uniformity, rank_histogram, ranks, uniformity
 from posteriori.core.errors import OptionError, ShapeError, UnanswerableError
-from posteriori.core.infer import Method, fixed_threads
+from posteriori.core.infer import Method
 from posteriori.core.prior import Density, Energy
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.core.target import Inverse
+from posteriori.core.threads import fixed_threads
 
 FALSE_ALARM = 1e-3
 

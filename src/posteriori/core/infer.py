@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
@@ -21,9 +19,7 @@ from posteriori.core.random import Rng
 from posteriori.core.run import Context, Progress, Run, describe, digest, references, silent, versions
 from posteriori.core.store import Store
 from posteriori.core.target import Inverse, Target
-
-THREADS = 1
-"""Threads of every task: fixed, so that sums are added in the same order however many workers there are."""
+from posteriori.core.threads import THREADS, fixed_threads
 
 
 class Method(Protocol):
@@ -114,17 +110,6 @@ def require_device(device: str) -> None:
     except (RuntimeError, AssertionError) as problem:
         reason = str(problem).partition("\n")[0]
         raise OptionError(f"device {device!r} cannot be used ({reason}); take cpu.") from None
-
-
-@contextmanager
-def fixed_threads() -> Iterator[None]:
-    """Torch on :data:`THREADS` threads inside, as before outside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _key(target: Target, method: Method, seed: int, hashes: dict[str, str]) -> str:

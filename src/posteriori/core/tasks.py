@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from posteriori.core.errors import OptionError, StoreError
-from posteriori.core.infer import fixed_threads
 from posteriori.core.run import Context
+from posteriori.core.threads import fixed_threads
 
 Task = Callable[[Any, Context], dict[str, Tensor]]
 
@@ -105,6 +105,7 @@ def _work(name: str, path: str, context: Context) -> dict[str, Tensor]:
     function: Any = importlib.import_module(module)
     for part in qualname.split("."):
         function = getattr(function, part)
+    torch.set_num_threads(1)  # the other workers have the other cores
     with fixed_threads():
         result: dict[str, Tensor] = function(_payloads[path], context)
     return result

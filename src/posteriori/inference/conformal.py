@@ -12,12 +12,13 @@ import xarray as xr
 from torch import Tensor
 
 from posteriori.core.errors import DataError, OptionError, UnanswerableError
-from posteriori.core.infer import THREADS, Method, fixed_threads
+from posteriori.core.infer import Method
 from posteriori.core.operator import Selection
 from posteriori.core.posterior import Posterior
 from posteriori.core.random import Rng
 from posteriori.core.run import Context, Run, describe, digest, references, versions
 from posteriori.core.target import Inverse, Target
+from posteriori.core.threads import THREADS, fixed_threads
 from posteriori.inference.exact import Exact
 from posteriori.inference.problems import regression
 from posteriori.inference.spreading import center_of, coordinates, spread_by

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from posteriori.core.errors import DataError, OptionError, ShapeError
-from posteriori.core.infer import fixed_threads
 from posteriori.core.run import Context
+from posteriori.core.threads import fixed_threads
 from posteriori.learn.loop import Fitted, Job, mean_loss, run
 from posteriori.learn.losses import Loss
 from posteriori.learn.plan import Batch, Plan

@@ -10,8 +10,8 @@ import torch
 from torch import distributed, multiprocessing
 
 from posteriori.core.errors import OptionError, PosterioriError
-from posteriori.core.infer import fixed_threads
 from posteriori.core.run import Context
+from posteriori.core.threads import fixed_threads
 from posteriori.learn.loop import Fitted, Job, run
 from posteriori.learn.team import Ranks
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ from posteriori.core.errors import DataError, OptionError
 from posteriori.core.operator import Compose, Operator, Selection
 from posteriori.core.space import Space
 from posteriori.core.support import Positive
+from posteriori.core.threads import free_threads, side_by_side
 from posteriori.physics.acoustic_mesh import STENCILS, Floats, Section
 from posteriori.physics.acoustic_shots import Shots
 from posteriori.physics.acoustic_survey import Survey
@@ -100,7 +100,7 @@ class Acoustic(Operator):
     def forward(self, m: Tensor) -> Tensor:
         """Traces (*batch, shot, receiver, time)."""
         shots, speeds = self._ready(m)
-        memory.require(self._threads * 8 * shots.field_bytes, "the wave fields")
+        memory.require(free_threads() * 8 * shots.field_bytes, "the wave fields")
         found = self._map(lambda b, s: shots.traces(speeds[b], s), len(speeds))
         return self._gathered(m, found)
 
@@ -108,7 +108,7 @@ class Acoustic(Operator):
         """The traces, and ``r ↦ vjp(m, r)`` that does not run forward again: it keeps the tapes of all shots."""
         shots, speeds = self._ready(m)
         every = len(speeds) * self.survey.size
-        need = every * (shots.tape_bytes + 2 * shots.field_bytes) + self._threads * 20 * shots.field_bytes
+        need = every * (shots.tape_bytes + 2 * shots.field_bytes) + free_threads() * 20 * shots.field_bytes
         memory.require(
             need, f"the tapes of {every} shots", "call vjp(m, r), which keeps one at a time, or take fewer shots"
         )
@@ -126,7 +126,7 @@ class Acoustic(Operator):
         """J(m)ᵀ r, shot by shot: forward, then the adjoint with the image."""
         shots, speeds = self._ready(m)
         given = self._residual(m, r)
-        memory.require(self._threads * (shots.tape_bytes + 20 * shots.field_bytes), "the tape of a shot")
+        memory.require(free_threads() * (shots.tape_bytes + 20 * shots.field_bytes), "the tape of a shot")
 
         def image(b: int, s: int) -> Floats:
             if not given[b, s].any():
@@ -139,7 +139,7 @@ class Acoustic(Operator):
         """J(m) v by Born modelling: the field and its first change side by side."""
         shots, speeds = self._ready(m)
         share = _models(v / m, self.domain)
-        memory.require(self._threads * 14 * shots.field_bytes, "the wave fields")
+        memory.require(free_threads() * 14 * shots.field_bytes, "the wave fields")
         found = self._map(lambda b, s: shots.born(speeds[b], shots.change(speeds[b], share[b]), s), len(speeds))
         return self._gathered(m, found)
 
@@ -163,10 +163,6 @@ class Acoustic(Operator):
         places = [[2.0, 6.6], [3.3, 12.6]]
         survey = Survey.shots(places, [[1.0, 7.8], [8.2, 10.7], [1.0, 15.0]], wavelet)
         return Acoustic(space, survey, 0.15, width=5, nodes=0.5)
-
-    @property
-    def _threads(self) -> int:
-        return torch.get_num_threads()
 
     def _ready(self, m: Tensor) -> tuple[Shots, list[Floats]]:
         """The survey in the dtype of ``m``, and c2 of each model of the batch, after all checks."""
@@ -222,12 +218,9 @@ class Acoustic(Operator):
         return 2 * found.reshape(m.shape).to(m.dtype) / m.detach()
 
     def _map(self, task: Callable[[int, int], Any], models: int) -> list[Any]:
-        """``task(model, shot)`` of all, in order, on as many threads as torch may use."""
+        """``task(model, shot)`` of all, in order, on as many threads as are free."""
         work = [(b, s) for b in range(models) for s in range(self.survey.size)]
-        if min(self._threads, len(work)) < 2:
-            return [task(*one) for one in work]
-        with ThreadPoolExecutor(self._threads) as pool:
-            return list(pool.map(lambda one: task(*one), work))
+        return list(side_by_side(lambda one: task(*one), work))
 
     def _gathered(self, m: Tensor, traces: list[Floats]) -> Tensor:
         whole = torch.from_numpy(np.array(traces)) if traces else m.new_zeros(0)

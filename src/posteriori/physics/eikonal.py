@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from posteriori.core import units
-from posteriori.core.errors import DataError, OptionError, ShapeError
+from posteriori.core.errors import DataError, ShapeError
 from posteriori.core.operator import Operator
 from posteriori.core.space import Space
 from posteriori.core.support import Positive
+from posteriori.core.threads import side_by_side
 from posteriori.physics.eikonal_kernels import gather, march, spread
 
 Floats = NDArray[np.float64]
@@ -45,7 +45,6 @@ class Eikonal(Operator):
         sources: (s, 2) rows (z, x), or (s, 3) rows (z, y, x) [m], anywhere inside the grid.
         receivers: likewise, (r, 2) or (r, 3).
         mask: (s, r), False where there is no pick; all are predicted, the gaps do not count in a misfit.
-        threads: over sources; torch.get_num_threads() without. Results do not depend on it.
 
     Raises:
         ShapeError, DataError: dims, spacing or positions that do not fit; velocities that are not finite and positive,
@@ -62,15 +61,11 @@ class Eikonal(Operator):
         "210.",
     )
 
-    def __init__(
-        self, domain: Space, sources: Tensor, receivers: Tensor, mask: Tensor | None = None, threads: int | None = None
-    ) -> None:
+    def __init__(self, domain: Space, sources: Tensor, receivers: Tensor, mask: Tensor | None = None) -> None:
         super().__init__()
         if domain.dims not in (("z", "x"), ("z", "y", "x")):
             raise ShapeError(f"{domain} needs dims ('z', 'x') or ('z', 'y', 'x').")
-        if threads is not None and threads < 1:
-            raise OptionError(f"{threads} threads cannot work; give one or more.")
-        self.domain, self.threads = domain, threads
+        self.domain = domain
         self.per_unit = units.factor(domain.unit, "m/s")
         self.grid = _Grid(domain)
         self.sources, self.receivers = (
@@ -207,11 +202,7 @@ class Eikonal(Operator):
             for k in range(models)
             for i in range(0, many, SOURCES_AT_ONCE)
         ]
-        threads = min(self.threads or torch.get_num_threads(), len(tasks))
-        if threads <= 1:
-            return [work(*task) for task in tasks]
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(lambda task: work(*task), tasks))
+        return list(side_by_side(lambda task: work(*task), tasks))
 
     @staticmethod
     def example() -> Eikonal:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +16,7 @@ from posteriori.core import memory, units
 from posteriori.core.errors import ShapeError
 from posteriori.core.operator import Operator
 from posteriori.core.space import Space
+from posteriori.core.threads import free_threads, side_by_side
 from posteriori.physics.prism import prism_rows
 from posteriori.physics.prism_mesh import (
     Floats,
@@ -64,7 +64,7 @@ class StationField(Operator, ABC):
         size = 8.0 * codomain.size * domain.size
         keep = size <= KEPT if keep is None else keep
         cheaper = "pass keep=False to make the rows anew at each product, or take fewer cells"
-        memory.require(size if keep else 2 * AT_ONCE * torch.get_num_threads(), f"{self}", cheaper)
+        memory.require(size if keep else 2 * AT_ONCE * free_threads(), f"{self}", cheaper)
         self.register_buffer("matrix", self._matrix() if keep else None, persistent=False)
         self.matrix: Tensor | None
 
@@ -131,10 +131,9 @@ class StationField(Operator, ABC):
         """Rows of K, (component, some stations, cells), in the order of the stations."""
         some = max(1, int(AT_ONCE // (8 * len(self.kernel) * self.domain.size)))
         starts = list(range(0, len(self.stations), some))
-        threads = torch.get_num_threads()
-        with ThreadPoolExecutor(threads) as pool:
-            for i in range(0, len(starts), threads):
-                yield from pool.map(lambda s: self._block(self.stations[s : s + some]), starts[i : i + threads])
+        threads = free_threads()
+        for i in range(0, len(starts), threads):
+            yield from side_by_side(lambda s: self._block(self.stations[s : s + some]), starts[i : i + threads])
 
     def _block(self, stations: Floats) -> Tensor:
         out = np.empty((len(self.kernel), len(stations), *self.domain.shape))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from posteriori.core.gaussian import Gaussian
-from posteriori.core.infer import fixed_threads
 from posteriori.core.mixture import Mixture
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
+from posteriori.core.threads import side_by_side
 from posteriori.domains.geophysics.joint import Observed, Survey, observed
 from posteriori.domains.geophysics.joint_links import OverLinks
 from posteriori.inference.exact import Exact
@@ -70,7 +68,7 @@ class Trial:
 def trial(survey: Survey, models: int, correlation: float, rounds: int, context: Context) -> Trial:
     """``models`` random models whose properties correlate by ``correlation``, each inverted in five ways.
 
-    Models are worked on side by side, each on one thread.
+    Models are worked on side by side.
     """
     truth, times, gravity = survey.simulate(models, correlation, context.rng.child("simulation"))
     over = OverLinks()
@@ -87,8 +85,7 @@ def trial(survey: Survey, models: int, correlation: float, rounds: int, context:
                 answers[name + told] = _answer(Exact()(part.question(survey, prior), context), truth[i])
         return answers, weights @ strengths, posterior
 
-    with fixed_threads(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        found = list(context.progress(pool.map(one, range(models)), "models", models))
+    found = list(context.progress(side_by_side(one, range(models)), "models", models))
     answers = {name: [each[name] for each, _, _ in found] for name in found[0][0]}
     return Trial(survey, truth, answers, torch.stack([strength for _, strength, _ in found]), found[0][2])
 
