@@ -70,6 +70,16 @@ def test_what_fails_leaves_no_folder(tmp_path: Path, fault: str) -> None:
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_what_fails_leaves_no_empty_folders_above(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        run(apple(fault="data"), tmp_path / "runs" / "fruit" / "out")
+    assert list(tmp_path.iterdir()) == []
+    run(apple(), tmp_path / "runs" / "fruit" / "good")
+    with pytest.raises(DataError):
+        run(apple(fault="data"), tmp_path / "runs" / "fruit" / "out")
+    assert [path.name for path in (tmp_path / "runs" / "fruit").iterdir()] == ["good"]
+
+
 def test_a_folder_in_use_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious.txt").write_text("keep")

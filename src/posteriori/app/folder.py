@@ -6,10 +6,23 @@ import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from posteriori.core.errors import StoreError
+
+
+@contextmanager
+def place(folder: Path) -> Iterator[None]:
+    """Make sure that ``folder`` can be written, see ``require_new``; parents made for it go where nothing came of it."""
+    made = [parent for parent in folder.parents if not parent.exists()]
+    try:
+        require_new(folder)
+        yield
+    finally:
+        for parent in made:
+            with suppress(OSError):  # it holds something, and stays
+                parent.rmdir()
 
 
 def require_new(folder: Path) -> None:
