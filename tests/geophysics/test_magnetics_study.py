@@ -156,3 +156,13 @@ def test_options_that_cannot_be(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"IGRF speaks|no date"):
             geomagnetic_field(0.0, 0.0, 0.0, day)
     assert Direction.of((0.0, 0.0, 1.0)) == Direction(90.0, 0.0)
+
+
+def test_two_readings_at_one_place_are_two_stations(tmp_path: Path) -> None:
+    path = table(tmp_path / "repeated.csv")
+    first = path.read_text().splitlines()[1]
+    place = first.rsplit(",", 1)[0]
+    path.write_text(path.read_text() + f"{first}\n{place},123.0\n")
+    survey = read_survey(path)
+    assert len(survey) == len(SURVEY) + 1
+    assert 123.0 in survey.anomaly

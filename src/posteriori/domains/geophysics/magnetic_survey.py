@@ -81,7 +81,7 @@ def read_survey(path: Path) -> Survey:
 
     Columns, in any order, others ignored: ``longitude`` and ``latitude`` [degrees] or ``easting`` and ``northing`` [m],
     ``height [m]``, ``anomaly [nT]`` (the field less IGRF) and, where known, ``sigma [nT]``. Units stand in brackets or
-    as an ending (``height_m``) and are converted.
+    as an ending (``height_m``) and are converted. Exact repetitions of a row are dropped.
 
     Raises:
         DataError, UnitError: a column or unit that is missing, or the first value that cannot be.
@@ -101,7 +101,9 @@ def read_survey(path: Path) -> Survey:
     first, second = found[place[0]], found[place[1]]
     middle = (0.5 * float(first.min() + first.max()), 0.5 * float(second.min() + second.max())) if angles else None
     easting, northing = projected(first, second) if angles else (first, second)
-    _, kept = np.unique(np.stack([easting, northing, found["height"]], 1), axis=0, return_index=True)
+    # two values at one position are two measurements; the same value there twice is one row copied
+    rows = np.stack([easting, northing, found["height"], found["anomaly"]], 1)
+    _, kept = np.unique(rows, axis=0, return_index=True)
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
     whole = Survey(easting, northing, found["height"], found["anomaly"], sigma, middle, hashes)
     survey = whole.part(np.sort(kept))
