@@ -91,3 +91,9 @@ def test_what_cannot_be_is_refused() -> None:
         continued(Space("g", {"x": [0.0, 1.0]}), 1.0)
     with pytest.raises(OptionError, match="infinite"):
         reduced_to_pole(grid, Direction(0.0, 0.0), damping=0.0)
+
+
+def test_downwards_too_a_constant_stays() -> None:
+    grid = GridFilter.example().domain
+    flat = torch.full(grid.shape, 978_000.0, dtype=torch.float64)
+    torch.testing.assert_close(continued(grid, -10.0, damping=0.05)(flat), flat)

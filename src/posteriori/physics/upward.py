@@ -100,7 +100,7 @@ def continued(grid: Space, up: float, damping: float = 0.0) -> GridFilter:
 
     Args:
         damping: α of e / (1 + α² e²) with e = exp(-k up), which keeps noise from growing beyond 1 / 2α on the way
-            down.
+            down; the mean of the grid is the same at every height and is kept.
 
     Raises:
         OptionError: downwards without damping, which would multiply noise without bound.
@@ -110,7 +110,9 @@ def continued(grid: Space, up: float, damping: float = 0.0) -> GridFilter:
 
     def response(kx: Floats, ky: Floats) -> Complex:
         factor = np.exp(np.minimum(-np.hypot(kx, ky) * up, 300.0))
-        return (factor / (1 + damping**2 * np.square(factor))).astype(np.complex128)
+        damped = (factor / (1 + damping**2 * np.square(factor))).astype(np.complex128)
+        damped[0, 0] = 1.0
+        return damped
 
     return GridFilter(grid, response)
 
