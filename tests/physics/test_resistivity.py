@@ -245,3 +245,29 @@ def test_grids_and_options_that_cannot_be_are_refused() -> None:
         Resistivity(section(), torch.tensor(E), layout_, refinement=0)
     with pytest.raises(PosterioriError, match="cannot turn"):
         Resistivity(Space("v", {"z": [1.0, 2.0], "x": [-5.0, 20.0]}, "m/s"), torch.tensor(E), layout_)
+
+
+def test_the_kept_jacobian_is_that_of_the_model_asked_about() -> None:
+    """Another thread may put its own model's in place between the look at the key and the use of the value."""
+    operator = Resistivity.example()
+    mine = torch.full(operator.domain.shape, 10.0, dtype=torch.float64)
+    mine[1] = 40.0
+    wanted = operator.sensitivity(mine)
+    kept, theirs = operator._latest, (b"another", 7 * operator._latest[1])
+
+    class Interrupted(tuple[bytes, NDArray[np.float64]]):
+        def __getitem__(self, i: int) -> object:  # type: ignore[override]
+            operator._latest = theirs
+            return kept[i]
+
+    operator._latest = Interrupted(kept)
+    torch.testing.assert_close(operator.sensitivity(mine), wanted, rtol=0, atol=0)
+
+
+def test_what_is_done_to_a_sensitivity_does_not_reach_the_kept_one() -> None:
+    operator = Resistivity.example()
+    m = torch.full(operator.domain.shape, 10.0, dtype=torch.float64)
+    whole = operator.sensitivity(m)
+    wanted = whole.clone()
+    whole.zero_()
+    torch.testing.assert_close(operator.sensitivity(m), wanted)

@@ -109,7 +109,7 @@ class Resistivity(Operator):
     def sensitivity(self, m: Tensor) -> Tensor:
         """J(m) = ∂ρ_a / ∂ρ, (datum, z, x), of one model (z, x)."""
         flat = self._conductivity(m)
-        return _tensor(self._jacobian(flat[0]), m).reshape(*self.codomain.shape, *self.domain.shape)
+        return _tensor(self._jacobian(flat[0]).copy(), m).reshape(*self.codomain.shape, *self.domain.shape)
 
     def select(self, dim: str, labels: Any) -> Operator:
         """Fewer data on the same lattice."""
@@ -152,9 +152,10 @@ class Resistivity(Operator):
 
     def _jacobian(self, s: Floats) -> Floats:
         """∂ρ_a / ∂ρ, (datum, cells), with ρ in the domain's unit; kept, for gradient and curvature share it."""
-        if self._latest[0] != s.tobytes():
-            self._latest = s.tobytes(), self._differentiated(s)
-        return self._latest[1]
+        latest = self._latest  # read once: another thread may put that of another model there meanwhile
+        if latest[0] != s.tobytes():
+            latest = self._latest = s.tobytes(), self._differentiated(s)
+        return latest[1]
 
     def _differentiated(self, s: Floats) -> Floats:
         e, mesh = len(self.electrodes), self.mesh
