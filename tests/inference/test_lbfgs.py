@@ -137,3 +137,18 @@ def test_bad_questions_are_refused() -> None:
         minimise(rosenbrock, x * torch.nan, 5)
     with pytest.raises(ShapeError, match="are due"):
         minimise(lambda x: (x, x), x, 5)
+
+
+def test_a_last_step_without_curvature_leaves_the_scale_of_the_one_before() -> None:
+    """½ 1e-8 ‖x‖²: a move along one axis says how long a step is along the other, whatever follows it."""
+
+    def bowl(x: Tensor) -> tuple[Tensor, Tensor]:
+        return 0.5e-8 * x.square().sum(-1), 1e-8 * x
+
+    x = torch.tensor([0.0, 2.0], dtype=torch.float64)
+    energy, slope = bowl(x)
+    one, none = torch.tensor([1.0, 0.0], dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    begun = Descent(x, energy, slope, torch.tensor(False), (one, none), (1e-8 * one, none), 2, 3)
+    found = minimise(bowl, begun, 3)
+    assert found.calls == begun.calls + 1
+    assert float(found.x.abs().max()) < 1e-12

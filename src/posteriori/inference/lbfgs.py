@@ -190,11 +190,12 @@ def _two_loops(state: Descent, g: Tensor, metric: Metric | None) -> Tensor:
         q = q - a[..., None].to(q.dtype) * y
         known.append((s, y, rho, a))
     r = q if metric is None else metric(q)
-    if known:
-        s, y, rho, _ = known[0]
+    scale = torch.ones_like(state.energy)
+    for _, y, rho, _ in reversed(known):
+        # the last pair with curvature sets the scale of each problem
         my = y if metric is None else metric(y)
-        gamma = torch.where(rho > 0, 1 / (rho * _dot(y, my)).clamp_min(1e-300), 1.0)
-        r = gamma[..., None].to(r.dtype) * r
+        scale = torch.where(rho > 0, 1 / (rho * _dot(y, my)).clamp_min(1e-300), scale)
+    r = scale[..., None].to(r.dtype) * r
     for s, y, rho, a in reversed(known):
         r = r + (a - rho * _dot(y, r))[..., None].to(r.dtype) * s
     return r
