@@ -79,7 +79,9 @@ def test_white_singular_values_are_signal_over_noise() -> None:
     """Their squares are the eigenvalues of R^-½ J Σ Jᵀ R^-½, and simulated data have Σ(uᵀd)² = 1 + c² each."""
     target = question()
     check_dot(Whitened(target), Rng(0))
-    check_dot(Whitened(Inverse(target.operator, general(target), target.data, target.noise)), Rng(0))
+    dense = Whitened(Inverse(target.operator, general(target), target.data, target.noise))
+    check_dot(dense, Rng(0))
+    assert "root" in dict(dense.named_buffers()), "it would stay behind when the module moves to another device"
     system = singular_system(Whitened(target))
     s = target.prior.covariance.under(target.operator) / 0.2**2  # type: ignore[union-attr]
     torch.testing.assert_close(system.values.square().flip(0), torch.linalg.eigvalsh(s), rtol=1e-9, atol=1e-9)

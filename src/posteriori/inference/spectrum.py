@@ -147,7 +147,8 @@ class Whitened(Operator):
             )
         self.target = seen
         grid = isinstance(seen.prior, GridPrior)
-        self.root = None if grid else DenseCovariance(seen.prior.covariance.dense()).root
+        self.register_buffer("root", None if grid else DenseCovariance(seen.prior.covariance.dense()).root)
+        self.root: Tensor | None
         self.domain = (
             seen.prior.latent if isinstance(seen.prior, GridPrior) else Space("white", {"cell": seen.space.size})
         )
