@@ -108,3 +108,9 @@ def test_bad_periods_are_refused(periods: list[float]) -> None:
 def test_a_section_is_no_sounding() -> None:
     with pytest.raises(ShapeError, match="one dim 'z'"):
         Magnetotellurics(Space("resistivity", {"z": 2, "x": 2}, "ohm m"), torch.ones(1))
+
+
+def test_a_negative_resistivity_is_refused_and_does_not_become_nan() -> None:
+    operator = Magnetotellurics.example()
+    with pytest.raises(DataError, match="-3 ohm m is negative"):
+        operator(torch.tensor([10.0, -3.0, 5.0, 1.0], dtype=torch.float64))

@@ -38,7 +38,8 @@ class Magnetotellurics(TorchOperator):
     The codomain joins ``apparent_resistivity`` [ohm m] and ``phase`` [degree], each over ``period``.
 
     Raises:
-        ShapeError, DataError: tops that do not start at 0 and rise, periods that are not positive.
+        ShapeError, DataError: tops that do not start at 0 and rise, periods that are not positive; when it is called,
+            a resistivity below zero.
 
     Reference: Wait (1954), On the relation between telluric currents and the Earth's magnetic field, Geophysics 19,
     281; Ward & Hohmann (1988), Electromagnetic theory for geophysical applications, SEG.
@@ -79,6 +80,11 @@ class Magnetotellurics(TorchOperator):
 
     def impedance(self, m: Tensor) -> Tensor:
         """Z = E_x / H_y at the surface [ohm], complex128 (*batch, periods)."""
+        if bool((m < 0).any()):
+            raise DataError(
+                f"a resistivity of {float(m.min()):.4g} {self.domain.unit} is negative ({int((m < 0).sum())} such "
+                "layers): mend it, and let a search move log10 of the resistivity (PowerOfTen)."
+            )
         rho = m.double()[..., None] * self.per_unit
         rise = torch.sqrt(1j * MU0 * self.omega)
         root = rho.sqrt()
