@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from posteriori.core.algebra import Dense
-from posteriori.core.grid import Floats, Laplacian, centres, widths
+from posteriori.core.grid import Floats, Laplacian, centres
 from posteriori.core.noise import Normal
 from posteriori.core.operator import Operator
 from posteriori.core.random import Rng
@@ -19,7 +19,9 @@ from posteriori.core.target import Inverse
 from posteriori.domains.geophysics.pictures import Marks
 from posteriori.learn.depth import depth_scale
 from posteriori.learn.smoothness import GridPrior, Smoothness
+from posteriori.physics.prism_mesh import borders
 from posteriori.physics.section_gravity import SectionGravity
+from posteriori.physics.wavelets import ricker
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def deconvolution(noise: float, rng: Rng) -> Problem:
     """Reflectivity on 200 samples of 2 ms, seen through a 30 Hz Ricker wavelet."""
     time = 0.002 * np.arange(200)
     space = Space("reflectivity", {"time": time})
-    matrix = torch.from_numpy(ricker(time[:, None] - time, 30.0))
+    matrix = ricker(30.0, torch.from_numpy(time[:, None] - time), 0.0)
     prior = Smoothness(space, 0.1, 0.003, order=1).requires_grad_(False)
     operator = Dense(space, Space("amplitude", {"time": time}), matrix)
     target, truth = simulated(operator, prior, noise, rng)
@@ -118,18 +120,12 @@ PROBLEMS: dict[str, Callable[[float, Rng], Problem]] = {
 }
 
 
-def ricker(t: Floats, peak: float) -> Floats:
-    """A Ricker wavelet of peak frequency ``peak`` [Hz] at times ``t`` [s]."""
-    a = (np.pi * peak * t) ** 2
-    return np.asarray((1 - 2 * a) * np.exp(-a))
-
-
 def ray(space: Space, start: tuple[float, float], end: tuple[float, float]) -> Floats:
     """Length [m] of a straight ray from ``start`` to ``end``, each (z, x) [m], in every cell of a section, flat.
 
     Reference: Siddon (1985), Fast calculation of the exact radiological path, Medical Physics 12, 252.
     """
-    edges = [_edges(space, dim) for dim in ("z", "x")]
+    edges = [borders(space, dim) for dim in ("z", "x")]
     origin, step = np.array(start), np.subtract(end, start)
     cuts = [np.array([0.0, 1.0])]
     cuts += [(e - o) / s for e, o, s in zip(edges, origin, step, strict=True) if s != 0]
@@ -154,8 +150,3 @@ def silent_body(space: Space, z: float, x: float, high: float, wide: float) -> T
     r2 = ((depth[:, None] - z) / high).square() + ((across - x) / wide).square()
     body = Laplacian(space)((1 - r2).clamp_min(0.0) ** 3)
     return body / body.abs().max()
-
-
-def _edges(space: Space, dim: str) -> Floats:
-    middle, wide = centres(space, dim), widths(space, dim)
-    return np.concatenate([[middle[0] - wide[0] / 2], middle[0] - wide[0] / 2 + np.cumsum(wide)])
