@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from posteriori import Rng
-from posteriori.core.errors import DataError
+from posteriori.core.errors import DataError, PosterioriError
 from posteriori.domains.geophysics.edi import FIELD_UNIT, Impedances, apparent, read_edi, write_edi
 from posteriori.domains.geophysics.resistivity_files import Survey, read_survey, write_unified
 
@@ -122,6 +123,14 @@ def test_another_sign_of_time_is_noticed(tmp_path: Path) -> None:
         read_edi(edi(tmp_path, text)).component("xy")
 
 
+def test_an_impedance_of_zero_is_no_datum(tmp_path: Path) -> None:
+    found = read_edi(edi(tmp_path, EDI))
+    many = len(found.period)
+    dead = replace(found, z=np.where(np.arange(many)[:, None, None] == 1, 0.0, found.z))
+    with pytest.raises(DataError, match=f"zero at 1 of {many} periods"):
+        dead.component("determinant")
+
+
 OHM = """4# Number of electrodes
 # x z
 0 0
@@ -188,6 +197,7 @@ WRONG = {
     "apparent resistivity of datum 2 is -90": "90.0->-90.0",
     "whole numbers from 0": "1 0 2 3->1 0 2 7",
     "at one place": "10 0\n->5 0\n",
+    "electrode 3 is not finite": "10 0\n->nan 0\n",
     "topography is not modelled": "10 0\n->10 3\n",
     "must lie in": "90.0 2->90.0 200",
     "neither rhoa, r": "rhoa->what",
@@ -206,6 +216,7 @@ def test_wrong_surveys_are_refused(tmp_path: Path, message: str) -> None:
 @pytest.mark.parametrize(
     ("header", "message"),
     [
+        ("a_x, b_x [m], m_x [m], n_x [m], rhoa [ohm m]", "gives no unit for a_x"),
         ("a_x [m], b_x [m], m_x [m], n_x [m]", "no column 'rhoa'"),
         ("a_x [m], b_x [m], m_x [m], n_x [m], what", "no column is called"),
         ("a_x [s], b_x [m], m_x [m], n_x [m], rhoa [ohm m]", "cannot turn"),
@@ -214,7 +225,7 @@ def test_wrong_surveys_are_refused(tmp_path: Path, message: str) -> None:
 )
 def test_wrong_tables_are_refused(tmp_path: Path, header: str, message: str) -> None:
     cells = ", ".join(["1"] * (4 if "rhoa" not in header and "what" not in header else 5))
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(PosterioriError, match=message):
         read_survey(ohm(tmp_path, f"{header}\n{cells}\n", "p.csv"))
 
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from posteriori import Rng, Space
+from posteriori.core.errors import DataError, OptionError
 from posteriori.core.run import Context
 from posteriori.core.support import Positive
-from posteriori.domains.geophysics.edi import Impedances, write_edi
+from posteriori.domains.geophysics.edi import FIELD_UNIT, Impedances, write_edi
 from posteriori.domains.geophysics.electric_section import extents, section_space
 from posteriori.domains.geophysics.electric_sounding import Belief, layer_tops, skin_depth
 from posteriori.domains.geophysics.resistivity_files import Survey, write_unified
@@ -49,6 +50,30 @@ def test_a_station_from_a_file(tmp_path: Path) -> None:
     np.testing.assert_allclose(conductor["resistivity [ohm m]"], 20.0, rtol=0.3)
     for draw in found.pictures.values():
         assert draw().axes
+
+
+def test_impedances_in_ohm_are_noticed(tmp_path: Path) -> None:
+    period = np.geomspace(1e-2, 1e2, 5)
+    z = np.zeros((5, 2, 2), complex)
+    z[:, 0, 1] = np.sqrt(2 * np.pi * 4e-7 * np.pi * 100 / period) * np.exp(0.25j * np.pi)
+    z[:, 1, 0] = -z[:, 0, 1]
+    wrong = Impedances("T8", 0.0, 0.0, 0.0, period, FIELD_UNIT * z, 0.02 * np.abs(FIELD_UNIT * z), None, "")
+    write_edi(tmp_path / "ohm.edi", wrong)
+    with pytest.raises(DataError, match="mV/km/nT"):
+        magnetotellurics.Study(data=tmp_path / "ohm.edi", component="xy")(Context())
+
+
+def test_options_are_checked_before_the_work() -> None:
+    for study in (
+        magnetotellurics.Study(layers=100_000),
+        magnetotellurics.Study(sigma=0.0),
+        magnetotellurics.Study(problems=10**9),
+        resistivity.Study(error=-1.0),
+        resistivity.Study(refinement=0),
+        resistivity.Study(problems=10**9),
+    ):
+        with pytest.raises(OptionError):
+            study(Context())
 
 
 @pytest.mark.slow

@@ -86,6 +86,34 @@ def test_own_matrix_and_data_are_inverted(tmp_path: Path) -> None:
     assert read_problem(plain, data, None, 1.0).space.dims == ("cell",)
 
 
+def test_a_small_section_of_ones_own_is_inverted(tmp_path: Path) -> None:
+    """Three layers, a fraction of a metre thick: each depth is named once."""
+    matrix = Rng(0).normal((20, 12)).numpy()
+    np.savez(tmp_path / "small.npz", matrix=matrix, z=0.2 * np.arange(3) + 0.1, x=np.arange(4.0))
+    pd.DataFrame({"value": matrix.sum(1), "sigma": 0.1}).to_csv(tmp_path / "small.csv", index=False)
+    outcome = Study(operator=tmp_path / "small.npz", data=tmp_path / "small.csv", problems=100)(Context(Rng(0)))
+    assert {"shortest_wavelength_0.1m", "shortest_wavelength_0.3m"} <= set(outcome.scores)
+
+
+def test_matrices_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    operator, data = own_files(tmp_path)
+    matrix = np.load(operator)["matrix"]
+    for name, wrong, message in (("zero", 0 * matrix, "no number but zero"), ("complex", 1j * matrix, "is complex")):
+        np.savez(tmp_path / f"{name}.npz", matrix=wrong)
+        with pytest.raises(DataError, match=message):
+            read_problem(tmp_path / f"{name}.npz", data, None, None)
+    for name, raw in (("cut", operator.read_bytes()[:500]), ("empty", b"")):
+        (tmp_path / f"{name}.npz").write_bytes(raw)
+        with pytest.raises(DataError, match=r"no \.npz of plain arrays"):
+            read_problem(tmp_path / f"{name}.npz", data, None, None)
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(DataError, match="no number"):
+        read_problem(tmp_path / "empty.csv", data, None, None)
+    for options in ({"sigma": -1.0}, {"amplitude": 0.0}, {"problems": 10**9}):
+        with pytest.raises(OptionError):
+            Study(operator=operator, data=data, **options)(Context(Rng(0)))  # type: ignore[arg-type]
+
+
 def test_files_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     operator, data = own_files(tmp_path)
     with pytest.raises(OptionError, match="go together"):

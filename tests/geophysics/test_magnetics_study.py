@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from posteriori.core.errors import DataError, OptionError, PosterioriError
+from posteriori.core.errors import DataError, MemoryBudgetError, OptionError, PosterioriError
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.domains.geophysics.geomagnetic_field import geomagnetic_field
@@ -146,6 +146,9 @@ def test_options_that_cannot_be(tmp_path: Path) -> None:
     path = table(tmp_path / "s.csv")
     for study, message in (
         (Study(cells=2), "from 6 cells"),
+        (Study(layers=10_000), "100 are the most"),
+        (Study(depth=-5.0), "positive"),
+        (Study(koenigsberger=-1.0), "not negative"),
         (Study(data=path), "direction of the field is needed"),
         (Study(data=path, inclination=-60.0), "together"),
         (Study(data=path, date="2015"), "together"),  # easting and northing name no place on the Earth
@@ -156,6 +159,21 @@ def test_options_that_cannot_be(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"IGRF speaks|no date"):
             geomagnetic_field(0.0, 0.0, 0.0, day)
     assert Direction.of((0.0, 0.0, 1.0)) == Direction(90.0, 0.0)
+
+
+def test_degrees_as_metres_and_constant_anomalies_are_refused(tmp_path: Path) -> None:
+    path = table(tmp_path / "s.csv")
+    head, *rows = path.read_text().splitlines()
+    cells = [[float(cell) for cell in row.split(",")] for row in rows]
+    small = [f"{28 + x / 1e5},{y / 1e5 - 26},{h},{v}" for x, y, h, v, *_ in cells]
+    path.write_text("\n".join([head, *small]) + "\n")
+    with pytest.raises(DataError, match="longitude and latitude"):
+        read_survey(path)
+    path.write_text("\n".join([head, *(f"{x},{y},{h},5" for x, y, h, *_ in cells)]) + "\n")
+    with pytest.raises(DataError, match="nothing to learn from"):
+        read_survey(path)
+    with pytest.raises(MemoryBudgetError, match="fewer cells"):
+        Study(cells=100_000)(Context(Rng(0)))
 
 
 def test_two_readings_at_one_place_are_two_stations(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from posteriori.core.errors import DataError, OptionError, UnitError
+from posteriori.core.errors import DataError, MemoryBudgetError, OptionError, UnitError
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.core.space import Space
@@ -113,9 +113,21 @@ def test_wrong_headers_and_files_are_refused(tmp_path: Path) -> None:
             read_picks(tmp_path / name)
     with pytest.raises(DataError, match="cannot read"):
         read_picks(tmp_path / "absent.csv")
-    for wrong in (Study(sigma=0.0), Study(held_out=0.9), Study(layout="vsp"), Study(truths=-1)):
+    for wrong in (Study(sigma=0.0), Study(held_out=0.9), Study(layout="vsp"), Study(truths=-1), Study(truths=1)):
         with pytest.raises(OptionError):
             wrong(Context())
+    with pytest.raises(OptionError, match="are for your own picks"):
+        Study(cell=2.0)(Context())
+
+
+def test_too_few_picks_and_too_many_nodes_are_refused_before_the_work(tmp_path: Path) -> None:
+    sources, receivers, *_ = survey("crosswell")
+    time = np.hypot(*(sources[:, None] - receivers).transpose(2, 0, 1)) / 2000
+    with pytest.raises(MemoryBudgetError, match="larger cell="):
+        Study(data=csv(Picks(sources, receivers, time, time * 0 + 1e-3), tmp_path / "p.csv"), cell=0.01)(Context())
+    one = csv(Picks(sources[:2], receivers[:2], time[:2, :2], time[:2, :2] * 0 + 1e-3), tmp_path / "few.csv")
+    with pytest.raises(DataError, match="holds 4 picks"):
+        Study(data=one)(Context())
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from posteriori.core.errors import StoreError
 
 @contextmanager
 def place(folder: Path) -> Iterator[None]:
-    """Make sure that ``folder`` can be written, see ``require_new``; parents made for it go where nothing came of it."""
+    """Make sure that ``folder`` can be written; parents that were made for it go again where nothing came of it."""
     made = [parent for parent in folder.parents if not parent.exists()]
     try:
         require_new(folder)

@@ -67,6 +67,12 @@ class Impedances:
         else:
             root = np.sqrt(xx * yy - xy * yx)
             z = np.where(root.real < 0, -root, root)
+        if (z == 0).any():
+            raise DataError(
+                f"the {name} impedance of station {self.station} is zero at {int((z == 0).sum())} of {len(z)} periods: "
+                "mark dead values as empty, or take another component."
+            )
+        if name == "determinant":
             slopes = (np.abs(xx) * syy, np.abs(yy) * sxx, np.abs(xy) * syx, np.abs(yx) * sxy)
             sigma = 0.5 * np.sqrt(sum(slope**2 for slope in slopes)) / np.abs(z)
         phase = np.degrees(np.angle(z))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -33,6 +35,8 @@ def read_problem(operator: Path, data: Path, sigma: float | None, amplitude: flo
     matrix = _finite(parts["matrix"], "matrix", operator)
     if matrix.ndim != 2:
         raise DataError(f"matrix of {operator} has shape {matrix.shape}; data × cells is needed.")
+    if not matrix.any():
+        raise DataError(f"matrix of {operator} holds no number but zero: its data would tell nothing; save it again.")
     coords: dict[str, Any] = {dim: _finite(parts[dim], dim, operator) for dim in ("z", "x") if dim in parts}
     space = Space("unknown", coords or {"cell": np.arange(matrix.shape[1], dtype=float)})
     if space.size != matrix.shape[1]:
@@ -56,15 +60,17 @@ def _arrays(path: Path) -> dict[str, Any]:
         raise DataError(f"there is no file {path}; operator= takes an .npz with an array matrix, or a CSV of numbers.")
     if path.suffix == ".npz":
         try:
-            with np.load(path, allow_pickle=False) as held:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as held:
                 found = {name: held[name] for name in held.files}
-        except (OSError, ValueError) as error:
-            raise DataError(f"{path} is no .npz of plain arrays ({error}).") from error
+        except (OSError, ValueError, EOFError, BadZipFile) as error:
+            raise DataError(f"{path} is no .npz of plain arrays; write one with numpy.savez ({error}).") from error
         if "matrix" not in found:
             raise DataError(f"{path} holds {sorted(found)}; an array matrix (data × cells) is needed.")
         return found
     try:
-        return {"matrix": np.loadtxt(path, delimiter=",", ndmin=2)}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # an empty file is refused for its size
+            return {"matrix": np.loadtxt(path, delimiter=",", ndmin=2)}
     except ValueError as error:
         raise DataError(f"{path} is no CSV of numbers, one row a datum ({error}).") from error
 
@@ -86,6 +92,8 @@ def _data(path: Path, sigma: float | None) -> tuple[Floats, Floats]:
 
 
 def _finite(values: Any, name: str, path: Path) -> Floats:
+    if np.iscomplexobj(values):
+        raise DataError(f"{name} of {path} is complex; give real and imaginary parts as rows of their own.")
     try:
         array = np.array(values, dtype=np.float64, order="C")
     except (TypeError, ValueError) as error:

@@ -111,6 +111,12 @@ def read_survey(path: Path) -> Survey:
         raise DataError(f"{table.name} has {len(survey)} stations; {FEWEST} are needed to hold some of them out.")
     if min(np.ptp(easting), np.ptp(northing)) <= 0:
         raise DataError(f"all stations of {table.name} lie on one line; a volume needs stations on an area.")
+    if (wide := max(np.ptp(easting), np.ptp(northing))) < 1.0:
+        raise DataError(
+            f"all stations of {table.name} lie within {wide:.2g} m; name degrees longitude and latitude in the header."
+        )
+    if np.ptp(survey.anomaly) == 0:
+        raise DataError(f"all anomalies of {table.name} are {survey.anomaly[0]:g} nT: there is nothing to learn from.")
     return survey
 
 

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posteriori.core import units
-from posteriori.core.errors import DataError
+from posteriori.core.errors import DataError, UnitError
 from posteriori.physics.resistivity import ABSENT, half_space
 
 LARGEST_FILE = 50_000_000
+SAME = 1e-4
+"""Electrodes closer than this [m] are one."""
 ROLES = ("a", "b", "m", "n")
 Floats = NDArray[np.float64]
 
@@ -137,6 +139,10 @@ def _table(text: str, name: str) -> tuple[Floats, NDArray[np.int64], Mapping[str
     for i, title in enumerate(header):
         if title is None or title[1] not in wanted:
             raise DataError(f"{name}: no column is called {rows[0][i]!r}; known are {', '.join(wanted)}, with [units].")
+        if not title[2] and wanted[title[1]] != "1":
+            raise UnitError(
+                f"{name} gives no unit for {title[1]}; write {title[1]} [{wanted[title[1]]}] in its header."
+            )
         scale = units.factor({"%": "percent"}.get(title[2], title[2] or wanted[title[1]]), wanted[title[1]])
         cells = []
         for number, row in enumerate(rows[1:], start=2):
@@ -164,8 +170,12 @@ def _table(text: str, name: str) -> tuple[Floats, NDArray[np.int64], Mapping[str
 def _checked(
     electrodes: Floats, quadrupoles: NDArray[np.int64], data: Mapping[str, Floats], name: str, digest: str
 ) -> Survey:
-    away = np.hypot(*(electrodes[:, None] - electrodes).transpose(2, 0, 1)) + np.eye(len(electrodes))
-    if len(same := np.argwhere(away < 1e-6 * away.max())):
+    if not np.isfinite(electrodes).all():
+        first = int(np.argmin(np.isfinite(electrodes).all(1))) + 1
+        raise DataError(f"{name}: the position of electrode {first} is not finite; mend it, or remove its data.")
+    away = np.hypot(*(electrodes[:, None] - electrodes).transpose(2, 0, 1))
+    np.fill_diagonal(away, np.inf)
+    if len(same := np.argwhere(away < SAME)):
         raise DataError(f"{name}: electrodes {same[0, 0] + 1} and {same[0, 1] + 1} are at one place.")
     apparent = data.get("rhoa")
     if apparent is None:

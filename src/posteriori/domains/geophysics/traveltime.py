@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 from torch import Tensor
 
+from posteriori.core import memory
 from posteriori.core.algebra import Sparse
 from posteriori.core.covariance import DenseCovariance
 from posteriori.core.errors import DataError, OptionError
@@ -36,6 +37,8 @@ STRETCH = 2.0
 METHOD = Laplace(GaussNewton(), tolerance=0.05)
 """First arrivals switch between paths, so the energy has kinks where Newton's steps stall; a mode that a whole step
 would lower by 0.05 nat lies well within one standard deviation of a law of hundreds of nodes."""
+DENSE = 6
+"""Matrices, nodes × nodes, that the inversion holds at once."""
 NODES = (25, 60)
 """Nodes of an automatic section down and across, at most."""
 
@@ -98,6 +101,8 @@ def section(picks: Picks, cell: float | None = None, depth: float | None = None)
     step = cell or max((bottom - low[0]) / NODES[0], (high[1] - low[1]) / NODES[1])
     if not 0 < step < max(bottom - low[0], high[1] - low[1]):
         raise OptionError(f"cell={step:g} m does not divide a section of {bottom - low[0]:g} × {high[1] - low[1]:g} m.")
+    nodes = float((bottom - low[0]) / step + 1) * float((high[1] - low[1]) / step + 3)
+    memory.require(DENSE * 8.0 * nodes**2, f"a section of {nodes:.3g} nodes", "give a larger cell= or a smaller depth=")
     z = low[0] + step * np.arange(np.ceil((bottom - low[0]) / step) + 1)
     # across, one node beyond the outermost positions
     x = low[1] + step * np.arange(-1, np.ceil((high[1] - low[1]) / step) + 2)

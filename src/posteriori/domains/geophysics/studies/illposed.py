@@ -46,6 +46,8 @@ RULES: dict[str, Choice] = {
 }
 
 
+MOST = 100_000
+"""Simulated problems at most."""
 ENOUGH = 2000
 """Simulated problems from which coverage must hold within two points, its own error no excuse."""
 
@@ -81,8 +83,11 @@ class Study:
         """Take the operator apart, invert, check."""
         if (self.operator is None) != (self.data is None):
             raise OptionError("operator= and data= go together: give both files, or neither for a simulated problem.")
-        if not self.noise > 0 or self.problems < 100:
-            raise OptionError(f"noise={self.noise}, problems={self.problems}: noise above 0, problems from 100.")
+        if not self.noise > 0 or not 100 <= self.problems <= MOST:
+            raise OptionError(f"noise={self.noise}, problems={self.problems}: above 0, and 100 to {MOST:,}.")
+        for name, value in {"sigma": self.sigma, "amplitude": self.amplitude}.items():
+            if value is not None and not value > 0:
+                raise OptionError(f"{name}={value:g} is a standard deviation and must be positive.")
         if self.operator is not None and self.data is not None:
             problem = read_problem(self.operator, self.data, self.sigma, self.amplitude)
         else:
@@ -222,8 +227,8 @@ def _seen(problem: Problem, system: SingularSystem) -> list[Figure]:
     if problem.space.dims == ("z", "x"):
         shortest = wavelengths(problem.target).shortest()
         depth = problem.space.labels("z")
-        for at in (0, len(depth) // 4, len(depth) // 2):
-            name, note = f"shortest_wavelength_{depth[at]:.0f}m", "half of its variance removed; inf: none"
+        for at in sorted({0, len(depth) // 4, len(depth) // 2}):
+            name, note = f"shortest_wavelength_{depth[at]:g}m", "half of its variance removed; inf: none"
             figures.append(Figure(name, float(shortest[at]), unit="m", note=note))
     return figures
 

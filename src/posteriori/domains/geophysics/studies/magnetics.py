@@ -17,6 +17,7 @@ from posteriori.audit.calibration import credible_coverage
 from posteriori.audit.repeats import credible
 from posteriori.audit.report import Figure, Gate, Report
 from posteriori.audit.scores import rms
+from posteriori.core import memory
 from posteriori.core.errors import OptionError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.infer import infer
@@ -104,7 +105,20 @@ class Study:
                 f"noise={self.noise:g}, cells={self.cells}, layers={self.layers}, stations={self.stations}: noise "
                 "above 0, from 6 cells, 3 layers and 60 stations (twice that with quick)."
             )
+        if not 0 <= self.weighting <= 6 or self.koenigsberger < 0 or (self.depth is not None and self.depth <= 0):
+            raise OptionError(
+                f"weighting={self.weighting:g} lies in 0 to 6, koenigsberger={self.koenigsberger:g} is not negative, "
+                f"depth={self.depth} m is positive."
+            )
+        if self.layers > 100:
+            raise OptionError(f"layers={self.layers}, each a seventh thicker than that above; 100 are the most.")
         many = self.stations // part
+        need = 8.0 * self.stations * self.layers * float(self.cells) ** 2
+        memory.require(
+            need,
+            f"{self.cells} × {self.cells} × {self.layers} cells and {self.stations} stations",
+            "take fewer cells, layers or stations",
+        )
         if self.data is None:
             magnetised = self._magnetised(*FIELD)
             survey = simulated(magnetised, many, self.noise, context.rng.child("survey"))

@@ -13,7 +13,7 @@ import torch
 
 from posteriori.audit.calibration import Coverage, credible_coverage
 from posteriori.audit.report import Figure, Gate, Report
-from posteriori.core.errors import OptionError
+from posteriori.core.errors import DataError, OptionError
 from posteriori.core.posterior import Posterior
 from posteriori.core.run import Context
 from posteriori.core.space import Space
@@ -30,6 +30,8 @@ TRUTH_TOPS, TRUTH = (0.0, 300.0, 1200.0, 30e3), (50.0, 10.0, 1000.0, 50.0)
 """A basin: dry over brackish sediments [m, ohm m], basement, and a conductive lower crust."""
 BATCH = 50
 RESOLVED = 0.5
+ROCKS = (0.01, 1e6)
+"""Median apparent resistivities [ohm m] that stations have."""
 """A layer is seen where the data take its standard deviation below this share of the prior's."""
 LAPLACE = Laplace(curvature=GaussNewton(), tolerance=1e-5)
 
@@ -65,8 +67,15 @@ class Study:
 
     def __call__(self, context: Context) -> Outcome:
         """Read or simulate, answer, check."""
-        if not (0 < self.noise < 1 and 0 < self.floor < 1 and self.problems >= 20):
-            raise OptionError(f"noise={self.noise}, floor={self.floor} lie in (0, 1); problems={self.problems} ≥ 20.")
+        if not (0 < self.noise < 1 and 0 < self.floor < 1 and 20 <= self.problems <= 100_000):
+            raise OptionError(
+                f"noise={self.noise}, floor={self.floor} lie in (0, 1); problems={self.problems} in 20 to 100,000."
+            )
+        if not (0 < self.sigma <= 5 and self.length > 0 and 3 <= self.layers <= 1000):
+            raise OptionError(
+                f"sigma={self.sigma:g} lies in (0, 5] decades, length={self.length:g} is positive, "
+                f"layers={self.layers} in 3 to 1000."
+            )
         station = _simulated(self, context) if self.data is None else _measured(self, self.data)
         belief = Belief(float(np.log10(station.apparent).mean()) if self.data else 2.0, 0.5, self.sigma, self.length)
         sounding, mode, factor = _fitted(station, belief, self.layers, context)
@@ -166,6 +175,12 @@ def _measured(study: Study, path: Path) -> _Station:
     found = read_edi(path)
     z, sigma = found.component(study.component)
     error = np.maximum(sigma / np.abs(z), study.floor)
+    usual = float(np.median(apparent(z, found.period)[0]))
+    if not ROCKS[0] < usual < ROCKS[1]:
+        raise DataError(
+            f"{path.name} means apparent resistivities of {usual:.3g} ohm m, which no Earth has: EDI files hold "
+            "impedances in mV/km/nT; divide impedances in ohm by 4π·10⁻⁴."
+        )
     return _Station(found.station, found.period, *apparent(z, found.period), error, {path.name: found.digest})
 
 

@@ -76,10 +76,15 @@ class Study:
 
     def __call__(self, context: Context) -> Outcome:
         """Read or simulate, invert, check."""
-        if self.problems < 2:
-            raise OptionError(f"problems={self.problems}; two or more are needed to measure coverage.")
-        survey = _simulated(self.error, context) if self.data is None else read_survey(self.data)
+        if not 2 <= self.problems <= 10_000:
+            raise OptionError(f"problems={self.problems}; 2 to 10,000 are needed to measure coverage.")
+        if not 0 < self.floor <= self.error < 1 or not 1 <= self.refinement <= 32:
+            raise OptionError(
+                f"floor={self.floor:g} and error={self.error:g} must lie in (0, 1), in this order, and "
+                f"refinement={self.refinement} in 1 to 32."
+            )
         belief = Belief(self.sigma, self.across, self.down)
+        survey = _simulated(self.error, context) if self.data is None else read_survey(self.data)
         section, found, factor = _fitted(survey, belief, self, context)
         prior = section.target.prior
         assert isinstance(prior, Smoothness)

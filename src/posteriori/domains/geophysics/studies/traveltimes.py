@@ -13,7 +13,7 @@ from torch import Tensor
 
 from posteriori.audit.estimate import average
 from posteriori.audit.report import Figure, Gate, Report
-from posteriori.core.errors import OptionError
+from posteriori.core.errors import DataError, OptionError
 from posteriori.core.noise import Normal
 from posteriori.core.operator import Operator
 from posteriori.core.run import Context, digest
@@ -36,6 +36,8 @@ from posteriori.physics.eikonal import Eikonal
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
+FEWEST = 10
+"""Picks of the smallest survey."""
 SHARES = (0.06, 0.12, 0.24)
 """Correlation lengths tried, as shares of the section's smaller side."""
 SEEN = 0.5
@@ -132,13 +134,19 @@ class Study:
         for name, value in positive.items():
             if value is not None and not value > 0:
                 raise OptionError(f"{name}={value:g} must be positive.")
-        if not 0 <= self.held_out <= 0.5 or self.truths < 0:
-            raise OptionError(f"held_out={self.held_out:g} lies in 0 to 0.5 and truths={self.truths} is not negative.")
+        if not 0 <= self.held_out <= 0.5:
+            raise OptionError(f"held_out={self.held_out:g} lies in 0 to 0.5.")
+        if self.truths and not 2 <= self.truths <= 10_000:
+            raise OptionError(f"truths={self.truths}; 0 leaves the check out, which takes 2 to 10,000.")
+        if self.data is None and (self.cell or self.depth):
+            raise OptionError("cell= and depth= are for your own picks, data=FILE; a simulated survey has its section.")
 
     def _picks(self, context: Context) -> tuple[Picks, Tensor | None, tuple[Floats, Floats]]:
         """The picks, the known log₁₀ velocity at the nodes (None for a file), and the nodes."""
         if self.data is not None:
             picks = read_picks(self.data)
+            if (live := int(picks.live.sum())) < FEWEST:
+                raise DataError(f"{self.data.name} holds {live} picks; a section needs {FEWEST} or more.")
             return picks, None, traveltime.section(picks, self.cell, self.depth)
         sources, receivers, z, x = survey(self.layout)
         # the picks come from a grid that is twice as fine as the one they are inverted on
