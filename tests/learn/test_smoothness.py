@@ -24,6 +24,7 @@ from posteriori.learn.depth import depth_scale
 from posteriori.learn.modes import Modes
 from posteriori.learn.penalty import roughness
 from posteriori.learn.smoothness import Roughness, Smoothness
+from posteriori.physics.prism_mesh import mesh
 
 UNEQUAL = Space("density", {"z": [10.0, 30.0, 80.0], "y": [0.0, 5.0], "x": [-3.0, 0.0, 1.0, 7.0]}, "kg/m^3")
 
@@ -193,3 +194,14 @@ def test_what_is_no_grid_is_refused() -> None:
         Smoothness(Space("m", {"z": 3, "x": 3}), 1.0, {"x": 1.0})
     with pytest.raises(OptionError, match="constant costs nothing"):
         Roughness(Space("m", {"x": 3}), {1: 1.0})
+
+
+def test_cells_of_a_mesh_weigh_by_their_own_volume() -> None:
+    """Layers of 30, 50 and 200 m: halfway between their centres lie other borders."""
+    space = mesh("density", "kg/m^3", z=[0.0, 30.0, 80.0, 280.0], x=[0.0, 10.0, 30.0])
+    volumes = torch.outer(torch.tensor([30.0, 50.0, 200.0]), torch.tensor([10.0, 20.0])).double()
+    prior = Smoothness(space, 3.0, {"z": 60.0, "x": 20.0}).requires_grad_(False)
+    variance = prior.covariance.diagonal().reshape(space.shape)
+    assert float((volumes * variance).sum() / volumes.sum()) == pytest.approx(9.0, rel=1e-12)
+    ones = torch.ones(space.shape, dtype=torch.float64)
+    assert float(roughness(space, 0).energy(ones)) == pytest.approx(0.5 * 280 * 30, rel=1e-12)

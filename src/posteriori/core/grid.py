@@ -33,8 +33,13 @@ def centres(space: Space, dim: str) -> Floats:
 
 
 def widths(space: Space, dim: str) -> Floats:
-    """Widths of the cells along ``dim``, borders halfway between the centres; a single cell has width one."""
+    """Widths of the cells along ``dim``: its coordinate ``<dim>_width`` where the Space has one (see
+    ``prism_mesh.mesh``), else with borders halfway between the centres; a single cell then has width one.
+    """
     gaps = np.abs(np.diff(centres(space, dim)))
+    given = space.extra.get(f"{dim}_width")
+    if given is not None:
+        return np.asarray(given[1], np.float64)
     if not len(gaps):
         return np.ones(1)
     return 0.5 * (np.concatenate([gaps[:1], gaps]) + np.concatenate([gaps, gaps[-1:]]))
