@@ -16,7 +16,14 @@ DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
 SCRIPTS = sorted((DOCS / "gallery").glob("*.py"))
 SOLUTIONS = sorted((DOCS / "exercises/solutions").glob("*.py"))
-SLOW = ("ensemble_conformal", "hmc_banana", "laplace_or_hmc")  # more than two seconds
+SLOW = (
+    "ensemble_conformal",
+    "hmc_banana",
+    "laplace_or_hmc",
+    "small_fwi",
+    "sounding",
+    "traveltime_tomography",
+)  # more than two seconds
 STATED = re.compile(r"`(-?[\d.]+) ± ([\d.]+)`")
 LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
