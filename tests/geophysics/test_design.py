@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -107,7 +108,14 @@ def test_the_study_reports_ratios_and_refuses_nonsense() -> None:
         Study(noise=0.0),
         Study(top=900.0, bottom=300.0),
         Study(truths=3),
-        Study(left=2e5, right=3e5),
     ):
         with pytest.raises(OptionError):
             wrong(Context())
+
+
+@pytest.mark.parametrize(
+    "options", [{"left": 2e5, "right": 3e5}, {"left": -9.0}, {"bottom": 1e9}, {"stations": 10**5}, {"truths": 10**9}]
+)
+def test_what_the_line_does_not_hold_is_refused_before_the_work(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=r"deep and the line|lies in"):
+        Study(**options)(Context())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from posteriori.core.errors import OptionError, PosterioriError, ShapeError
+from posteriori.core.errors import DataError, OptionError, PosterioriError, ShapeError
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.domains.geophysics import gravity_pictures
@@ -185,7 +185,30 @@ def test_the_study_reads_a_file_of_ones_own(tmp_path: Path) -> None:
         draw()
 
 
-@pytest.mark.parametrize("options", [{"block": 0.0}, {"held": 9}, {"window": "1/2/3"}, {"reduction": -1.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"block": 0.0},
+        {"held": 9},
+        {"window": "1/2/3"},
+        {"reduction": -1.0},
+        {"depth": -1.0},
+        {"layers": 0},
+        {"cell": 0.01},
+    ],
+)
 def test_bad_options_are_refused_before_the_work(options: dict[str, object]) -> None:
     with pytest.raises(PosterioriError, match="give"):
         Study(**options)(Context(Rng(0)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [("{0:.6f},{1:.6f},100,{2:.3f}", "longitude and latitude"), ("{3:.1f},{4:.1f},100,5", "nothing to learn from")],
+)
+def test_degrees_as_metres_and_constant_values_are_refused(row: str, message: str, tmp_path: Path) -> None:
+    lines = [row.format(28 + i / 1e3, i % 9 / 1e3 - 26, i % 7, 500 * i, 700 * (i % 9)) for i in range(90)]
+    path = tmp_path / "own.csv"
+    path.write_text("\n".join(["easting [m],northing [m],height [m],bouguer [mGal]", *lines]) + "\n")
+    with pytest.raises(DataError, match=message):
+        Study(data=path)(Context(Rng(0)))

@@ -56,6 +56,15 @@ def survey(
         stations = stations.within(*window)
     if len(stations) < FEWEST:
         raise DataError(f"{stations.name} has {len(stations)} stations; {FEWEST} are needed to hold some of them out.")
+    wide = max(float(np.ptp(stations.easting)), float(np.ptp(stations.northing)))
+    if wide < 1.0:
+        raise DataError(
+            f"all stations of {stations.name} lie within {wide:.2g} m; name degrees longitude and latitude."
+        )
+    if np.ptp(stations.value) == 0:
+        raise DataError(
+            f"all values of {stations.name} are {stations.value[0]:g} mGal: there is nothing to learn from."
+        )
     hashes = {(path or TABLE).name: hashlib.sha256((path or TABLE).read_bytes()).hexdigest()}
     return Survey(stations, bouguer(stations, density), density, hashes, CITATIONS if path is None else ())
 

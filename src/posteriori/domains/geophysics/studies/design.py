@@ -123,10 +123,15 @@ class Study:
         for name in ("sd", "length", "noise"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"{name}={getattr(self, name):g} must be positive.")
-        if self.stations < 1 or self.truths < 50:
-            raise OptionError(f"stations={self.stations} needs one or more, truths={self.truths} fifty or more.")
+        if not 1 <= self.stations <= 100 or not 50 <= self.truths <= 100_000:
+            raise OptionError(f"stations={self.stations} lies in 1 to 100, truths={self.truths} in 50 to 100,000.")
         if not (0 <= self.top < self.bottom and self.left < self.right):
             raise OptionError("a zone runs from top down to bottom and from left to right; give them in this order.")
+        if self.left < 0 or self.right > 12_000 or self.bottom > 3000:
+            raise OptionError(
+                f"the zone reaches {self.bottom:g} m down, from {self.left:g} to {self.right:g} m; the section is "
+                "3000 m deep and the line runs from 0 to 12,000 m."
+            )
 
     def _paired(self, context: Context, choice: Choice) -> list[Figure]:
         """Squared errors of k designed and 1.5 k regular stations on the same simulated truths."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from posteriori.audit.report import Figure, Gate, Report
+from posteriori.core import memory
 from posteriori.core.errors import OptionError
 from posteriori.core.run import Context, references
 from posteriori.domains.geophysics import gravity_pictures
@@ -25,6 +26,8 @@ from posteriori.domains.study import Outcome
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
+DENSE = 4
+"""Matrices, data × cells, that the density model holds at once."""
 GRID = 60
 """Cells of the map along its longer side."""
 
@@ -68,8 +71,14 @@ class Study:
                 f"block={self.block:g} km, folds={self.folds}, held={held}, reduction={self.reduction:g} kg/m³, "
                 f"cell={self.cell:g} km; give positive sizes and 1 to {self.folds} folds to hold out."
             )
+        if self.cell > 0 and not self.quick and not (self.depth > 0 and 2 <= self.layers <= 100):
+            raise OptionError(
+                f"depth={self.depth:g} km, layers={self.layers}; give a positive depth and 2 to 100 layers."
+            )
         window = None if self.window is None else within_degrees(self.window)
         stations = survey(self.data, window, self.reduction)
+        if self.cell > 0 and not self.quick:
+            require_memory(stations, 1e3 * self.cell, self.layers)
         found = hold_out(stations, 1e3 * self.block, self.folds, held, context)
         east, north = _grid(stations)
         points = places(stations, east, north, float(np.median(stations.stations.height)))
@@ -110,6 +119,14 @@ class Study:
             data=stations.hashes,
             references=[*stations.references, *references(fitted.target)],
         )
+
+
+def require_memory(stations: Survey, cell: float, layers: int) -> None:
+    """Refuse a density model on squares of ``cell`` [m] whose matrices would not fit, before anything is fitted."""
+    s = stations.stations
+    squares = float((np.ptp(s.easting) / cell + 3) * (np.ptp(s.northing) / cell + 3))
+    need = 8.0 * DENSE * min(len(s), squares) * squares * layers
+    memory.require(need, f"a density model of {squares * layers:.3g} cells", "give a larger cell=, or 0 for none")
 
 
 def _grid(stations: Survey) -> tuple[np.ndarray, np.ndarray]:
