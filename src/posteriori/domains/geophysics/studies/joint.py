@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 from torch import Tensor
@@ -14,6 +15,8 @@ from posteriori.core.errors import OptionError
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.domains.geophysics.joint import Survey
+from posteriori.domains.geophysics.joint_line_fit import Wishes
+from posteriori.domains.geophysics.joint_own import Asked, outcome
 from posteriori.domains.geophysics.joint_pictures import pairs_picture, sections_of, strengths_picture
 from posteriori.domains.geophysics.joint_trial import Trial, gain, trial
 from posteriori.domains.picture import Floats
@@ -25,6 +28,8 @@ from posteriori.physics.section_gravity import SectionGravity
 PARTS = {"velocity": 0, "density": 1}
 SHOWN_METHODS = ("joint", "seismic", "gravity")
 DRAWS = 100
+SPREAD, ROUNDS = 6000.0, 2
+"""Longest offset [m] and Gauss-Newton steps of the random models."""
 
 
 @dataclass(frozen=True)
@@ -39,29 +44,61 @@ class Study:
     single inversions that know the true strength.
 
     The same number of models without any link shows what the average costs where the link is false.
+
+    With ``picks`` and ``gravity`` of your own it is that line instead: no truth is known, so the joint inversion is
+    judged by its fits and by picks and stations held out, beside the picks alone and gravity alone.
     """
+
+    picks: Path | None = None
+    """Your first arrivals: a CSV (source_x [m], source_z, receiver_x, receiver_z, time [ms], sigma [ms]) or .sgt."""
+    gravity: Path | None = None
+    """Your stations along the same line: a CSV table (x [m], height [m], anomaly [mGal], sigma [mGal])."""
 
     models: int = 52
     """Random models with a link, and as many without."""
     scatter: float = 0.3
     """Share of the density's standard deviation that the velocity does not explain, in (0, 1)."""
-    spread: float = 6000.0
-    """Longest offset of a seismic trace [m]."""
+    spread: float | None = None
+    """Longest offset of a seismic trace [m]; without, 6000 for random models, all of your picks."""
     deep: float = 1500.0
     """Depth [m] below which errors count."""
-    rounds: int = 2
-    """Gauss-Newton steps by which the rays of each model are found."""
+    rounds: int | None = None
+    """Gauss-Newton steps by which the rays are found; without, 2 for random models, until they settle for yours."""
+    depth: float | None = None
+    """How deep the section of your line reaches [m]; without, 0.6 of the widest offset. All options from here on speak
+    of your files."""
+    cell: float | None = None
+    """Width of its cells [m]; without, a sixtieth of the line."""
+    surface: float | None = None
+    """Velocity at depth 0 of the mean model [m/s], with ``gradient``; without, the medium that fits the picks best."""
+    gradient: float | None = None
+    """Rise of its velocity with depth [1/s]."""
+    velocity_sd: float | None = None
+    """Standard deviation of the velocity, as a share of its mean; without, that of the largest evidence."""
+    density_sd: float | None = None
+    """Standard deviation of the density [kg/m³]; without, Gardner's times a factor of the largest evidence."""
+    length: float | None = None
+    """Vertical correlation length [m], a third of the horizontal one; without, that of the largest evidence."""
+    trend: int = 1
+    """Degree of gravity's regional trend, left to the data; -1: none."""
+    time_error: float | None = None
+    """Standard deviation of picks [s] where your file gives none."""
+    gravity_error: float | None = None
+    """Standard deviation of stations [mGal] where your file gives none."""
     quick: bool = False
     """Eight models of each kind."""
 
     def __call__(self, context: Context) -> Outcome:
-        """Simulate, invert thrice, compare in pairs."""
-        if self.models < 2 or self.rounds < 1:
+        """Simulate, invert thrice, compare in pairs; or invert the user's line."""
+        if self.models < 2 or (self.rounds is not None and self.rounds < 1):
             raise OptionError(f"models={self.models}, rounds={self.rounds}; give at least two models and one round.")
-        survey = Survey(spread=self.spread, scatter=self.scatter, deep=self.deep)
+        if self.picks is not None or self.gravity is not None:
+            return outcome(self._asked(), context)
+        spread, rounds = self.spread if self.spread is not None else SPREAD, self.rounds or ROUNDS
+        survey = Survey(spread=spread, scatter=self.scatter, deep=self.deep)
         models = 8 if self.quick else self.models
-        linked = trial(survey, models, survey.correlation, self.rounds, context.child("linked"))
-        apart = trial(survey, models, 0.0, self.rounds, context.child("apart"))
+        linked = trial(survey, models, survey.correlation, rounds, context.child("linked"))
+        apart = trial(survey, models, 0.0, rounds, context.child("apart"))
         rng = context.rng.child("bootstrap")
         value, low, high = gain(linked.errors("joint", None), _better(linked, None), rng)
         figures = [
@@ -92,6 +129,26 @@ class Study:
             posterior=Draws(survey.space, linked.shown.sample(DRAWS, context.rng.child("shown"))),
             tables={"models": pd.concat([_table(linked, "true link"), _table(apart, "no link")])},
             references=[*Eikonal.references, *SectionGravity.references, *Gardner.references],
+        )
+
+    def _asked(self) -> Asked:
+        if self.picks is None or self.gravity is None:
+            raise OptionError(
+                "a joint inversion needs both picks= and gravity=; geophysics/traveltimes takes picks alone."
+            )
+        return Asked(
+            picks=self.picks,
+            gravity=self.gravity,
+            spread=self.spread,
+            depth=self.depth,
+            cell=self.cell,
+            surface=self.surface,
+            gradient=self.gradient,
+            wishes=Wishes(self.velocity_sd, self.density_sd, self.length),
+            trend=self.trend,
+            time_error=self.time_error,
+            gravity_error=self.gravity_error,
+            rounds=self.rounds,
         )
 
 
