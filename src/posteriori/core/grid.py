@@ -15,6 +15,8 @@ from posteriori.core.space import Space
 from posteriori.core.support import Real
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+EVEN = 1e-6
+"""Labels are even when no two gaps differ by more than this share of the axis."""
 
 
 def centres(space: Space, dim: str) -> Floats:
@@ -30,6 +32,22 @@ def centres(space: Space, dim: str) -> Floats:
     if len(steps) and not (bool((steps > 0).all()) or bool((steps < 0).all())):
         raise ShapeError(f"labels of {space.name}.{dim} are not in order; sort the cells along {dim!r} first.")
     return labels.astype(float)
+
+
+def even_step(space: Space, dim: str) -> float:
+    """The distance of the labels of ``dim``, which rise evenly.
+
+    Raises:
+        ShapeError: they do not, or there is only one.
+    """
+    labels = centres(space, dim)
+    gaps = np.diff(labels)
+    if not len(gaps) or gaps[0] < 0 or np.ptp(gaps) > EVEN * (labels[-1] - labels[0]):
+        raise ShapeError(
+            f"labels of {space.name}.{dim} must rise in even steps, two at least (the first are {labels[:3]}): "
+            "interpolate to an even grid."
+        )
+    return float(labels[-1] - labels[0]) / len(gaps)
 
 
 def widths(space: Space, dim: str) -> Floats:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from posteriori.core import memory, units
 from posteriori.core.errors import DataError, OptionError, ShapeError, UnanswerableError
-from posteriori.core.grid import centres
+from posteriori.core.grid import centres, even_step
 from posteriori.core.operator import Operator
 from posteriori.core.space import Space
 from posteriori.core.support import Positive
@@ -204,10 +204,7 @@ class Diffusion(Operator):
 
 def _nodes(space: Space, dim: str) -> Floats:
     """Borders of evenly spaced cells."""
-    c = centres(space, dim)
-    if len(c) < 2 or np.ptp(np.diff(c)) > 1e-6 * abs(c[-1] - c[0]) or c[1] < c[0]:
-        raise ShapeError(f"labels of {space.name}.{dim} must rise in even steps [m], two at least.")
-    h = (c[-1] - c[0]) / (len(c) - 1)
+    c, h = centres(space, dim), even_step(space, dim)
     return c[0] - h / 2 + h * np.arange(len(c) + 1)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from posteriori.core import units
 from posteriori.core.errors import DataError, ShapeError
+from posteriori.core.grid import EVEN, centres, even_step
 from posteriori.core.operator import Operator
 from posteriori.core.space import Space
 from posteriori.core.support import Positive
@@ -23,7 +24,6 @@ SLOWEST, FASTEST = 50.0, 20000.0
 """Velocities [m/s] beyond these are another unit: no rock, soil or water lies there."""
 SOURCES_AT_ONCE = 8
 """Sources in one task; a number of its own, so that sums do not depend on the number of threads."""
-EVEN = 1e-6
 KEPT, BYTES = 2**29, 32
 """Bytes of marches that a gradient may keep, and bytes of a march for each node."""
 START = 1
@@ -218,18 +218,12 @@ class _Grid:
 
     def __init__(self, space: Space) -> None:
         self.dims = space.dims
-        self.origin, step = {}, {}
+        self.origin, spacing = {}, {}
         for dim in space.dims:
-            labels = space.labels(dim).astype(np.float64)
-            gaps = np.diff(labels)
-            if len(labels) < 2 or gaps.min() <= 0 or np.ptp(gaps) > EVEN * gaps.mean() * len(labels):
-                raise ShapeError(
-                    f"labels of {space.name}.{dim} must rise in even steps [m], two at least; interpolate the model."
-                )
-            self.origin[dim], step[dim] = float(labels[0]), float(gaps.mean())
+            self.origin[dim], spacing[dim] = float(centres(space, dim)[0]), even_step(space, dim)
         full = dict.fromkeys("zyx", 1) | dict(zip(space.dims, space.shape, strict=True))
         self.shape = np.array([full[d] for d in "zyx"])
-        self.spacing = np.array([step.get(d, 1.0) for d in "zyx"])
+        self.spacing = np.array([spacing.get(d, 1.0) for d in "zyx"])
         self.cells = np.array([full["y"] * full["x"], full["x"], 1])
 
     def inside(self, points: Tensor, what: str) -> Floats:

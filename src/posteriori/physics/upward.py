@@ -16,10 +16,10 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from posteriori.core.errors import OptionError, ShapeError
+from posteriori.core.grid import even_step
 from posteriori.core.operator import TorchOperator
 from posteriori.core.space import Space
 from posteriori.physics.magnetics import BLAKELY, Direction
-from posteriori.physics.prism_mesh import EVEN
 
 Complex = NDArray[np.complexfloating[Any, Any]]
 Floats = NDArray[np.float64]
@@ -57,7 +57,7 @@ class GridFilter(TorchOperator):
             raise OptionError(f"padding={padding}; give a share of the grid from 0 to 1.")
         self.domain = domain
         self.codomain = Space(name or domain.name, domain.coords, unit or domain.unit)
-        steps = [_step(domain, dim) for dim in domain.dims]
+        steps = [even_step(domain, dim) for dim in domain.dims]
         sides = [_mirror(n, padding) for n in domain.shape]
         self.before = tuple(before for _, _, before in sides)
         for axis, (index, taper, _) in zip("yx", sides, strict=True):
@@ -156,13 +156,6 @@ def reduced_to_pole(
         return factor
 
     return GridFilter(grid, response, "reduced to the pole")
-
-
-def _step(space: Space, dim: str) -> float:
-    gaps = np.diff(space.labels(dim).astype(np.float64))
-    if not (gaps > 0).all() or np.ptp(gaps) > EVEN * gaps.mean() * len(gaps):
-        raise ShapeError(f"labels of {space.name}.{dim} must rise in even steps [m]; resample the grid.")
-    return float(gaps.mean())
 
 
 def _mirror(n: int, padding: float) -> tuple[NDArray[np.int64], Floats, int]:
