@@ -15,53 +15,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from posteriori.core.optional import require
-from posteriori.physics.acoustic_lanes import lanes, laplacian, load, shifted, splat, store
-from posteriori.physics.acoustic_strips import Function, compiled, pack, pack_frame, unpack, unpack_frame
+from posteriori.physics.acoustic_lanes import lanes, laplacian, load, store
+from posteriori.physics.acoustic_ring import model, ring_rows, ring_rows_back, side, side_back
+from posteriori.physics.acoustic_strips import compiled, pack, pack_frame, unpack, unpack_frame
 
-numba = require("numba", "geophysics")
-
-
-def _inlined(function: Function) -> Function:
-    return numba.njit(cache=True, nogil=True, error_model="numpy", inline="always")(function)
-
-
-class Mesh(NamedTuple):
-    """Where rows and columns lie in a flat array, and the ring's coefficients.
-
-    ``top`` rows of ring (0 below a free surface), ``nz`` of the model, ``width`` of ring; the columns of the model
-    begin at ``edge``. Row k begins at ``base + k stride``; vectors in columns [``left``, ``right``) hold it alone.
-    """
-
-    base: int
-    stride: int
-    top: int
-    nz: int
-    nx: int
-    width: int
-    edge: int
-    left: int
-    right: int
-    surface: bool
-    across: Any
-    """Weights of the Laplacian along x (w_1, …, w_h, centre)."""
-    down: Any
-    """Weights along z, times (dx / dz)²."""
-    level: Any
-    """By row: how deep in the ring, 0 in the model."""
-    p: Any
-    """By level and column; 0 outside."""
-    q: Any
-    ax: Any
-    """By column: memory of φx; its gain is dz bx - ex."""
-    bx: Any
-    ex: Any
-    dx: Any
-    az: Any
-    """By row: memory of φz; its gain is dx bz - ez."""
-    bz: Any
-    ez: Any
-    dz: Any
+BLOCK = 16
+"""Rows that a step takes at a time."""
 
 
 class Taps(NamedTuple):
@@ -78,49 +37,6 @@ class Fired(NamedTuple):
     at: Any
     weight: Any
     point: Any
-
-
-@_inlined
-def _ring(
-    u: Any, iu: int, up: Any, ip: int, c2: Any, fx: Any, fz: Any, mesh: Any, j: int, row: Any, c: int, own: Any
-) -> Any:
-    """The new vector of the ring at node ``j``, ``u[iu]`` and ``up[ip]``, and the operator's value there.
-
-    ``row`` holds φz of the row above, ``before`` φx of the vector before.
-    """
-    above, begin, before = row
-    ax, gx, az, gz, p, q = own
-    here = load(u, iu)
-    across, down = load(u, iu + 1) - here, load(u, iu + mesh.stride) - here
-    value = laplacian(u, iu, mesh.stride, mesh.across, mesh.down)
-    oldx, oldz, last = load(fx, j), load(fz, j), load(above, begin + c)
-    newx, newz = ax * oldx + gx * across, az * oldz + gz * down
-    phix, phiz = oldx + newx, oldz + newz
-    value = (value - last) + (phix - shifted(before, phix)) + phiz
-    fresh = p * here - q * load(up, ip) + load(c2, j) * value
-    store(fx, j, newx)
-    store(fz, j, newz)
-    store(above, begin + c, phiz)
-    return fresh, phix, value
-
-
-@_inlined
-def _corner(u: Any, mesh: Any, k: int, c: int) -> Any:
-    """The ring's coefficients where both dampings act (or may)."""
-    i = mesh.level[k] * mesh.stride + c
-    gx = splat(u, mesh.dz[k]) * load(mesh.bx, c) - load(mesh.ex, c)
-    gz = splat(u, mesh.bz[k]) * load(mesh.dx, c) - splat(u, mesh.ez[k])
-    return load(mesh.ax, c), gx, splat(u, mesh.az[k]), gz, load(mesh.p, i), load(mesh.q, i)
-
-
-@_inlined
-def _band(u: Any, mesh: Any, k: int) -> Any:
-    """The same in a row of the ring between the corners, where the columns do not damp."""
-    i = mesh.level[k] * mesh.stride + mesh.left
-    one = splat(u, mesh.ax[mesh.left])
-    gx = splat(u, mesh.dz[k] * mesh.bx[mesh.left])
-    gz = splat(u, -mesh.ez[k])
-    return one, gx, splat(u, mesh.az[k]), gz, splat(u, mesh.p[i]), splat(u, mesh.q[i])
 
 
 @compiled
@@ -140,96 +56,59 @@ def _steps(
 ) -> None:
     """u_(n+1) over u_(n-1), then, with two ``rates``, u_(n+2) over u_n, as many rows behind as the stencil reaches.
 
-    u_n lies in ``w`` from ``now`` on, u_(n-1) from ``past`` on. The second step finds the first one's rows still in
-    the cache. Row s of ``rates`` are the sources' samples of step s. The operator's value goes to ``y`` where that is
-    not empty; the ring alone moves unless ``inside``.
+    u_n lies in ``w`` from ``now`` on, u_(n-1) from ``past`` on. Rows go by blocks; the second step finds the first
+    one's still in the cache. Row s of ``rates`` are the sources' samples of step s. The operator's value goes to
+    ``y`` where that is not empty; the ring alone moves unless ``inside``.
     """
-    one, keep, reach = lanes(w), len(y) > 0, len(mesh.down) - 1
-    rows = mesh.top + mesh.nz + mesh.width
-    zero = splat(w, mesh.dz[mesh.top])
+    keep, reach = len(y) > 0, len(mesh.down) - 1
+    one, rows = lanes(w), mesh.top + mesh.nz + mesh.width
     above[:] = 0
     next_tap = np.zeros(2, np.int64)
-    for front in range(rows + (len(rates) - 1) * reach):
+    for front in range(0, rows + (len(rates) - 1) * reach, BLOCK):
         for s in range(len(rates)):
-            k = front - s * reach
-            if k < 0 or k >= rows:
+            low, high = max(front - s * reach, 0), min(front + BLOCK - s * reach, rows)
+            if low >= high:
                 continue
             a, b = (now, past) if s == 0 else (past, now)
-            begin, lag = mesh.base + k * mesh.stride, s * mesh.stride
-            before = zero
+            lag = s * mesh.stride
+            first, end = model(mesh, low, high)
+            ring_rows(mesh, w, a, b, c2, fx, fz, above, lag, y, low, first)
             for c in range(0, mesh.left, one):
-                j = begin + c
-                fresh, before, value = _ring(
-                    w, a + j, w, b + j, c2, fx, fz, mesh, j, (above, lag, before), c, _corner(w, mesh, k, c)
-                )
-                store(w, b + j, fresh)
-                if keep:
-                    store(y, j, value)
-            if mesh.level[k] > 0:
-                own = _band(w, mesh, k)
-                for c in range(mesh.left, mesh.right, one):
-                    j = begin + c
-                    fresh, before, value = _ring(w, a + j, w, b + j, c2, fx, fz, mesh, j, (above, lag, before), c, own)
-                    store(w, b + j, fresh)
-                    if keep:
-                        store(y, j, value)
-            elif inside:
-                for j in range(begin + mesh.left, begin + mesh.right, one):
-                    here = load(w, a + j)
-                    value = laplacian(w, a + j, mesh.stride, mesh.across, mesh.down)
-                    store(w, b + j, (here + here) - load(w, b + j) + load(c2, j) * value)
-                    if keep:
-                        store(y, j, value)
+                side(mesh, w, a, b, c2, fx, fz, above, lag, y, c, first, end)
+            if inside:
+                for k in range(first, end):
+                    begin = mesh.base + k * mesh.stride
+                    for j in range(begin + mesh.left, begin + mesh.right, one):
+                        here = load(w, a + j)
+                        value = laplacian(w, a + j, mesh.stride, mesh.across, mesh.down)
+                        store(w, b + j, (here + here) - load(w, b + j) + load(c2, j) * value)
+                        if keep:
+                            store(y, j, value)
             for c in range(mesh.right, mesh.stride, one):
-                j = begin + c
-                fresh, before, value = _ring(
-                    w, a + j, w, b + j, c2, fx, fz, mesh, j, (above, lag, before), c, _corner(w, mesh, k, c)
-                )
-                store(w, b + j, fresh)
-                if keep:
-                    store(y, j, value)
+                side(mesh, w, a, b, c2, fx, fz, above, lag, y, c, first, end)
+            ring_rows(mesh, w, a, b, c2, fx, fz, above, lag, y, end, high)
             t = next_tap[s]
-            while t < len(fired.at) and fired.at[t] < begin + mesh.stride:
+            while t < len(fired.at) and fired.at[t] < mesh.base + high * mesh.stride:
                 w[b + fired.at[t]] += c2[fired.at[t]] * fired.weight[t] * rates[s, fired.point[t]]
                 t += 1
             next_tap[s] = t
-            if mesh.surface and k == reach and len(rates) > 1:
+            if mesh.surface and front == 0 and len(rates) > 1:
                 _mirror(mesh, w[b:])
-
-
-@_inlined
-def _image(g: Any, u: Any, j: int, value: Any) -> None:
-    store(g, j, load(g, j) + load(u, j) * value)
-
-
-@_inlined
-def _undo(mesh: Any, u: Any, un: Any, c2: Any, j: int) -> None:
-    """u_(n-1) over ``un``, where nothing is absorbed."""
-    here = load(u, j)
-    past = laplacian(u, j, mesh.stride, mesh.across, mesh.down)
-    store(un, j, (here + here) - load(un, j) + load(c2, j) * past)
 
 
 @compiled
 def _step_back(mesh: Any, u: Any, un: Any, z: Any, zp: Any, g: Any, c2: Any, fx: Any, fz: Any, above: Any) -> None:
     """u_(n-1) over ``un`` in the model, z_n over ``zp``, and the image ``g`` += u_n (L z + D⁻φ)."""
-    one = lanes(u)
-    zero = splat(u, mesh.dz[mesh.top])
+    one, rows = lanes(u), mesh.top + mesh.nz + mesh.width
     above[:] = 0
-    for k in range(mesh.top + mesh.nz + mesh.width):
-        model = mesh.level[k] == 0
-        begin = mesh.base + k * mesh.stride
-        before = zero
+    for low in range(0, rows, BLOCK):
+        high = min(low + BLOCK, rows)
+        first, end = model(mesh, low, high)
+        ring_rows_back(mesh, u, z, zp, g, c2, fx, fz, above, low, first)
         for c in range(0, mesh.left, one):
-            j = begin + c
-            fresh, before, value = _ring(
-                z, j, zp, j, c2, fx, fz, mesh, j, (above, 0, before), c, _corner(z, mesh, k, c)
-            )
-            store(zp, j, fresh)
-            _image(g, u, j, value)
-            if model:
-                _undo(mesh, u, un, c2, j)
-        if model:
+            side_back(mesh, u, un, z, zp, g, c2, fx, fz, above, c, first, end)
+        for k in range(first, end):
+            begin = mesh.base + k * mesh.stride
             for j in range(begin + mesh.left, begin + mesh.right, one):
                 here, there, speed = load(u, j), load(z, j), load(c2, j)
                 value = laplacian(z, j, mesh.stride, mesh.across, mesh.down)
@@ -237,22 +116,9 @@ def _step_back(mesh: Any, u: Any, un: Any, z: Any, zp: Any, g: Any, c2: Any, fx:
                 store(g, j, load(g, j) + here * value)
                 store(zp, j, (there + there) - load(zp, j) + speed * value)
                 store(un, j, (here + here) - load(un, j) + speed * past)
-        else:
-            own = _band(z, mesh, k)
-            for c in range(mesh.left, mesh.right, one):
-                j = begin + c
-                fresh, before, value = _ring(z, j, zp, j, c2, fx, fz, mesh, j, (above, 0, before), c, own)
-                store(zp, j, fresh)
-                _image(g, u, j, value)
         for c in range(mesh.right, mesh.stride, one):
-            j = begin + c
-            fresh, before, value = _ring(
-                z, j, zp, j, c2, fx, fz, mesh, j, (above, 0, before), c, _corner(z, mesh, k, c)
-            )
-            store(zp, j, fresh)
-            _image(g, u, j, value)
-            if model:
-                _undo(mesh, u, un, c2, j)
+            side_back(mesh, u, un, z, zp, g, c2, fx, fz, above, c, first, end)
+        ring_rows_back(mesh, u, z, zp, g, c2, fx, fz, above, end, high)
 
 
 @compiled

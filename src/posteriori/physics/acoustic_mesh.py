@@ -9,8 +9,9 @@ from math import log, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from posteriori.physics.acoustic_kernels import Mesh, Taps
+from posteriori.physics.acoustic_kernels import Taps
 from posteriori.physics.acoustic_lanes import LINE
+from posteriori.physics.acoustic_ring import Mesh
 from posteriori.physics.interpolation import kaiser_sinc
 
 Floats = NDArray[np.floating]

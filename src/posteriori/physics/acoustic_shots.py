@@ -130,8 +130,8 @@ class Shots:
         return aligned(self.section.size(self.dtype), self.dtype)
 
     def _state(self) -> State:
-        """Two fields behind one another, φx, φz, and room for two rows."""
-        row = aligned(2 * self.section.stride(self.dtype), self.dtype)
+        """Two fields behind one another, φx, φz, and room for two rows and a column of a block."""
+        row = aligned(2 * self.section.stride(self.dtype) + kernels.BLOCK * LINE // self.dtype.itemsize, self.dtype)
         return (aligned(2 * self.section.size(self.dtype), self.dtype), self._zeros(), self._zeros(), row)
 
 

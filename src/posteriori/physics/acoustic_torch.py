@@ -12,8 +12,9 @@ from torch.nn.functional import pad
 
 from posteriori.core.operator import TorchOperator
 from posteriori.physics.acoustic import Acoustic
-from posteriori.physics.acoustic_kernels import Mesh, Taps
+from posteriori.physics.acoustic_kernels import Taps
 from posteriori.physics.acoustic_mesh import STENCILS
+from posteriori.physics.acoustic_ring import Mesh
 
 
 class AcousticTorch(TorchOperator):
