@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.domains.geophysics.geomagnetic_field import geomagnetic_field
 from posteriori.domains.geophysics.magnetic_survey import around, read_survey, simulated, thinned, two_bodies
-from posteriori.domains.geophysics.studies.magnetics import FIELD, Study
+from posteriori.domains.geophysics.studies.magnetics import FIELD, Study, _Findings
 from posteriori.domains.geophysics.ubc import read_mesh, read_model
 from posteriori.physics.magnetics import Direction, Magnetised
 from posteriori.physics.prism_mesh import borders
@@ -184,3 +185,18 @@ def test_two_readings_at_one_place_are_two_stations(tmp_path: Path) -> None:
     survey = read_survey(path)
     assert len(survey) == len(SURVEY) + 1
     assert 123.0 in survey.anomaly
+
+
+def test_held_out_stations_teach_nothing() -> None:
+    """Whatever they measured, level and numbers of the prior stay to the last bit."""
+    study, magnetised = Study(cells=8, layers=3), Magnetised(*FIELD)
+    survey = SURVEY.part(np.arange(0, 300, 2))
+    space = around(survey, 8, 3, None)
+    first = _Findings.of(survey, space, magnetised, study, Context(Rng(0)))
+    anomaly = survey.anomaly.copy()
+    anomaly[first.held[2].numpy()] += 500.0
+    second = _Findings.of(replace(survey, anomaly=anomaly), space, magnetised, study, Context(Rng(0)))
+    assert second.level == first.level
+    learnt = [{f.name: f.value for f in found.figures if f.note and "learnt" in f.note} for found in (first, second)]
+    assert learnt[0] == learnt[1]
+    assert len(learnt[0]) == 5

@@ -148,9 +148,10 @@ class Study:
 
 @dataclass(frozen=True)
 class _Findings:
-    """The survey, what was learnt, and the posterior."""
+    """The survey, the level [nT] taken off it, what was learnt, and the posterior."""
 
     survey: Survey
+    level: float
     posterior: Gaussian
     predicted: Gaussian
     pole: Gaussian
@@ -160,14 +161,18 @@ class _Findings:
 
     @staticmethod
     def of(survey: Survey, space: Space, magnetised: Magnetised, study: Study, context: Context) -> _Findings:
-        levelled = torch.from_numpy(survey.anomaly - np.median(survey.anomaly))
         operator = ScatteredMagnetics(space, magnetised, survey.easting, survey.northing, survey.height)
         sigma = torch.from_numpy(np.full(len(survey), study.noise) if survey.sigma is None else survey.sigma)
         size = float(np.sqrt(np.ptp(survey.easting) * np.ptp(survey.northing)))
         blocks = blocks_of(survey.easting, survey.northing, size / 8)
         folds = torch.from_numpy(folds_of(blocks, FOLDS, context.rng.child("folds").numpy))
-        prior = _prior(operator, levelled, survey, study.weighting)
         known, held = torch.nonzero(folds != 0)[:, 0], torch.nonzero(folds == 0)[:, 0]
+        # level and starting numbers too come from the stations that are not held out
+        level = float(np.median(survey.anomaly[known.numpy()]))
+        levelled = torch.from_numpy(survey.anomaly - level)
+        seen = operator.select("station", known.numpy())
+        assert isinstance(seen, ScatteredMagnetics)
+        prior = _prior(seen, levelled[known], survey.part(known.numpy()), study.weighting)
 
         def question(index: Tensor, prior: Smoothness, excess: float) -> Inverse:
             return Inverse(
@@ -198,7 +203,7 @@ class _Findings:
         pole = _at_pole(survey, magnetised, whole)
         figures += [*_against_truth(survey, whole), *_pole_against_truth(survey, magnetised, pole)]
         cited = (*references(method, prior, operator), *((IGRF,) if study.date else ()))
-        return _Findings(survey, whole, predicted, pole, (unseen, spread, held), figures, cited)
+        return _Findings(survey, level, whole, predicted, pole, (unseen, spread, held), figures, cited)
 
     def outcome(self) -> Outcome:
         space = self.posterior.space
@@ -234,20 +239,20 @@ class _Findings:
                 "northing [m]": survey.northing.round(1),
                 "height [m]": survey.height.round(1),
                 "anomaly [nT]": survey.anomaly.round(3),
-                "predicted [nT]": (self.predicted.center().numpy() + np.median(survey.anomaly)).round(3),
+                "predicted [nT]": (self.predicted.center().numpy() + self.level).round(3),
                 "sd [nT]": self.predicted.spread().numpy().round(3),
             }
         )
 
     def _pictures(self, section: int) -> dict[str, Callable[[], Picture]]:
         survey, (unseen, spread, held) = self.survey, self.held
-        observed = survey.anomaly - np.median(survey.anomaly)
+        observed = survey.anomaly - self.level
         left = observed - self.predicted.center().numpy()
         score = (torch.from_numpy(observed)[held] - unseen.location) / spread
         anomaly = Colours("total-field anomaly [nT]", centred=True)
         small = Colours("residual [nT]", centred=True)
         return {
-            "Anomaly at the stations, less its median, and what the posterior mean leaves of it": lambda: (
+            "Anomaly at the stations, less their level, and what the posterior mean leaves of it": lambda: (
                 stations_picture(
                     {"observed": observed, "residual": left},
                     survey.easting,
@@ -338,7 +343,7 @@ def _pole_against_truth(survey: Survey, magnetised: Magnetised, pole: Gaussian) 
     truth = ScatteredMagnetics(fine, upright, x[within], y[within], height, keep=False)(survey.truth(fine))
     mean, spread = (space.flat(t)[torch.from_numpy(within)] for t in (pole.center(), pole.spread()))
     level = float(torch.special.ndtri(torch.tensor(0.95, dtype=torch.float64)))
-    shift = (mean - truth).median()  # the data say nothing of a constant: their median was taken off
+    shift = (mean - truth).median()  # the data say nothing of a constant: a level was taken off
     inside = ((truth - mean + shift).abs() <= level * spread).double()
     note = "of the anomaly at the pole within the survey, constant apart"
     error = (mean - truth - shift).square().mean().sqrt()
