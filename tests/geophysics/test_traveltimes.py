@@ -14,7 +14,7 @@ from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.core.space import Space
 from posteriori.domains.geophysics import traveltime
-from posteriori.domains.geophysics.studies.traveltimes import Study
+from posteriori.domains.geophysics.studies.traveltimes import Study, _held_out
 from posteriori.domains.geophysics.traveltime import Medium
 from posteriori.domains.geophysics.traveltime_picks import Picks, known_velocity, read_picks, survey
 
@@ -155,3 +155,17 @@ def test_the_study_reads_a_file_of_picks(tmp_path: Path) -> None:
     assert outcome.report["picks"].value == time.size
     assert outcome.report["held_out.coverage90"].value > 0.75
     assert "velocity_rmse" not in outcome.report
+
+
+def test_held_out_picks_teach_nothing() -> None:
+    """Shifted by ± s they leave the predictions alone, so that the mean of both mean square errors grows by s²."""
+    picks = gradient_picks()
+    z, x = traveltime.section(picks, 12.0)
+    operator = traveltime.forward(z, x, picks.sources, picks.receivers, picks.live)
+    fitted = traveltime.fit(operator, Medium.of(picks), picks, 1e-3, 0.1, [15.0, 40.0])
+    out = Context(Rng(0)).rng.child("held out").uniform(picks.time.shape).numpy() < 0.1
+    squares = []
+    for shift in (0.0, 5e-3, -5e-3):
+        moved = replace(picks, time=picks.time + shift * out)
+        squares.append(_held_out(Context(Rng(0)), Study(), fitted, moved)[0].value ** 2)
+    assert 0.5 * (squares[1] + squares[2]) == pytest.approx(squares[0] + 25.0, rel=1e-6)

@@ -106,10 +106,7 @@ class Study:
             figures += _coverage(scores_of)
             fitted = traveltime.widened(fitted, traveltime.widening(scores_of))
         figures = (
-            _residuals(fitted, picks)
-            + _held_out(context, self, fitted, picks, medium)
-            + _against(fitted, truth)
-            + figures
+            _residuals(fitted, picks) + _held_out(context, self, fitted, picks) + _against(fitted, truth) + figures
         )
         report = Report(f"Velocities from {int(picks.live.sum())} first arrivals", tuple(figures))
         drawn = _Drawn(fitted, picks, z, x, truth)
@@ -236,8 +233,11 @@ def _residuals(fitted: Fitted, picks: Picks) -> list[Figure]:
     ]
 
 
-def _held_out(context: Context, study: Study, fitted: Fitted, picks: Picks, medium: Medium) -> list[Figure]:
-    """Picks that the inversion has not seen: the error of their prediction, and how often its interval holds them."""
+def _held_out(context: Context, study: Study, fitted: Fitted, picks: Picks) -> list[Figure]:
+    """Picks that the inversion has not seen: the error of their prediction, and how often its interval holds them.
+
+    The mean medium and the correlation length are found anew without them.
+    """
     live = picks.live
     out = live & (context.rng.child("held out").uniform(live.shape).numpy() < study.held_out)
     if not 3 <= out.sum() < live.sum() - 3:
@@ -245,7 +245,7 @@ def _held_out(context: Context, study: Study, fitted: Fitted, picks: Picks, medi
     z, x = (fitted.target.space.labels(d).astype(float) for d in ("z", "x"))
     operator: Operator = traveltime.forward(z, x, picks.sources, picks.receivers, live & ~out)
     rest = replace(picks, time=np.where(out, np.nan, picks.time))
-    again = traveltime.fit(operator, medium, rest, study.seconds, study.spread, [fitted.length])
+    again = traveltime.fit(operator, Medium.of(rest), rest, study.seconds, study.spread, list(fitted.evidence))
     law = again.posterior.map(Linearised(operator, again.posterior.location))
     mean, sd = (a.detach().numpy() for a in (law.center(), law.spread()))
     errors = _errors(fitted).reshape(live.shape)
