@@ -12,13 +12,13 @@ import torch
 from posteriori.core.errors import DataError, OptionError, PosterioriError, ShapeError
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
-from posteriori.domains.geophysics import gravity_pictures
+from posteriori.domains.geophysics import gravity_pictures, ubc
 from posteriori.domains.geophysics.gravity_data import Survey
 from posteriori.domains.geophysics.gravity_density import density
 from posteriori.domains.geophysics.gravity_held_out import hold_out
 from posteriori.domains.geophysics.gravity_law import StationNoise
 from posteriori.domains.geophysics.stations import Stations
-from posteriori.domains.geophysics.studies.gravity import Study
+from posteriori.domains.geophysics.studies.gravity import Study, written
 from posteriori.learn.harmonic_kernels import SourceLayer, SumKernel
 from posteriori.physics.gravity import ScatteredGravity
 from posteriori.physics.prism_mesh import mesh
@@ -142,7 +142,7 @@ def test_wrong_stations_lose_their_pull() -> None:
     assert rmse(wrong) < 1.25 * rmse(right)
 
 
-def test_densities_explain_the_anomaly() -> None:
+def test_densities_explain_the_anomaly(tmp_path: Path) -> None:
     """A buried block of +200 kg/m³ is found where it is, and the data are fitted to their errors."""
     survey = made(1)
     rng = np.random.default_rng(3)
@@ -162,6 +162,11 @@ def test_densities_explain_the_anomaly() -> None:
     assert float(np.sqrt(np.mean(found.residual**2))) < 0.1 * found.data.std()
     assert bool((found.posterior.spread() > 0).all())
     gravity_pictures.section_picture(found)
+    for name, write in written(found).items():
+        write(tmp_path / name)
+    stored = ubc.read_model(tmp_path / "density.den", ubc.read_mesh(tmp_path / "mesh.msh"))
+    np.testing.assert_allclose(1e3 * stored.values, found.posterior.center(), atol=1e-9)
+    assert (tmp_path / "density.vtr").read_text().count("<DataArray") >= 5
     with pytest.raises(OptionError, match="positive sizes"):
         density(survey, 0.0, 25e3, 4, 0.5, Context(Rng(0)))
 
@@ -181,6 +186,10 @@ def test_the_study_reads_a_file_of_ones_own(tmp_path: Path) -> None:
     assert json.dumps(outcome.scores)
     assert outcome.scores["stations"] == 160
     assert len(outcome.tables["held_out"]) == outcome.scores["held_out"]
+    drawn = outcome.tables["map"]
+    assert drawn["easting [m]"].min() == pytest.approx(s.easting.min(), abs=1.0)
+    near = np.hypot(*(s.northing - drawn[["northing [m]"]].to_numpy(), s.easting - drawn[["easting [m]"]].to_numpy()))
+    assert np.corrcoef(s.value[near.argmin(1)], drawn["bouguer [mGal]"])[0, 1] > 0.9
     for draw in outcome.pictures.values():
         draw()
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from posteriori.audit.report import Figure, Gate, Report
 from posteriori.core import memory
 from posteriori.core.errors import OptionError
 from posteriori.core.run import Context, references
-from posteriori.domains.geophysics import gravity_pictures
+from posteriori.domains.geophysics import gravity_pictures, ubc
 from posteriori.domains.geophysics.gravity_data import Survey, survey
-from posteriori.domains.geophysics.gravity_density import density
+from posteriori.domains.geophysics.gravity_density import Density, density
 from posteriori.domains.geophysics.gravity_held_out import hold_out
-from posteriori.domains.geophysics.gravity_law import fit, places, spacing
+from posteriori.domains.geophysics.gravity_law import Fitted, fit, places, spacing
 from posteriori.domains.geophysics.reductions import CRUST
 from posteriori.domains.geophysics.stations import within_degrees
+from posteriori.domains.geophysics.vtk import write_vtr
 from posteriori.domains.study import Outcome
 
 if TYPE_CHECKING:
@@ -94,9 +96,11 @@ class Study:
         }
         figures = [*found.figures()]
         numbers = fitted.numbers
+        files: dict[str, Callable[[Path], None]] = {}
         if self.cell > 0 and not self.quick:
             below = density(stations, 1e3 * self.cell, 1e3 * self.depth, self.layers, fitted.sigma, context.child("3d"))
             pictures["Densities below"] = partial(gravity_pictures.section_picture, below)
+            files = written(below)
             misfit = float(np.sqrt(np.mean(below.residual**2)))
             figures.append(Figure("density_misfit", misfit, unit="mGal", note="means over squares of the mesh"))
         default = self == Study()
@@ -115,7 +119,8 @@ class Study:
             },
             report=report,
             pictures=pictures,
-            tables={"held_out": found.table(stations)},
+            tables={"held_out": found.table(stations), "map": _map(stations, fitted, east, north)},
+            files=files,
             data=stations.hashes,
             references=[*stations.references, *references(fitted.target)],
         )
@@ -127,6 +132,31 @@ def require_memory(stations: Survey, cell: float, layers: int) -> None:
     squares = float((np.ptp(s.easting) / cell + 3) * (np.ptp(s.northing) / cell + 3))
     need = 8.0 * DENSE * min(len(s), squares) * squares * layers
     memory.require(need, f"a density model of {squares * layers:.3g} cells", "give a larger cell=, or 0 for none")
+
+
+def written(below: Density) -> dict[str, Callable[[Path], None]]:
+    """The density model for other programs: VTK, and UBC-GIF's mesh and contrasts in its own g/cm³."""
+    space, mean, spread = below.posterior.space, below.posterior.center(), below.posterior.spread()
+    grams = replace(space, unit="g/cm^3")
+    return {
+        "density.vtr": lambda path: write_vtr(path, space, {"mean": mean, "standard deviation": spread}),
+        "mesh.msh": lambda path: ubc.write_mesh(path, grams),
+        "density.den": lambda path: ubc.write_model(path, grams, 1e-3 * mean),
+    }
+
+
+def _map(stations: Survey, fitted: Fitted, east: np.ndarray, north: np.ndarray) -> pd.DataFrame:
+    """The anomaly on the map's grid, at the median height of the stations."""
+    many = len(stations.stations)
+    rows, columns = (a.ravel() for a in np.meshgrid(north, east, indexing="ij"))
+    return pd.DataFrame(
+        {
+            "easting [m]": columns.round(1),
+            "northing [m]": rows.round(1),
+            "bouguer [mGal]": fitted.answer.center()[many:].numpy().round(3),
+            "sd [mGal]": fitted.answer.spread()[many:].numpy().round(3),
+        }
+    )
 
 
 def _grid(stations: Survey) -> tuple[np.ndarray, np.ndarray]:
