@@ -40,7 +40,6 @@ truth += 200 * torch.exp(-(((z - 430) / 60) ** 2) - ((x - 260) / 80) ** 2)
 clean = waves(truth)
 sigma = 0.05 * float(clean.square().mean().sqrt())
 observed = clean + sigma * po.Rng(1).normal(clean.shape)
-
 prior = Smoothness(space, 100.0, 60.0, mean=start, order=3).requires_grad_(False)
 target = po.Inverse(waves, prior, observed, sigma)
 

@@ -58,7 +58,7 @@ section.fill_betweenx(np.repeat(edges, 2)[1:-1], *ends, alpha=0.25, lw=0)
 section.stairs(posterior.center()[0], edges, orientation="horizontal", color="C0", label="mode and 90 % interval")
 section.stairs(truth[0], edges, orientation="horizontal", color="black", label="truth")
 section.set(yscale="log", xlabel="log$_{10}$ resistivity [ohm m]", ylabel="depth [m]", xlim=(0.4, 3), ylim=(1e5, 50.0))
-section.legend(frameon=False)
+section.legend(frameon=False, loc="upper left")
 axes["a"].legend(frameon=False)
 
 parser = argparse.ArgumentParser(description=__doc__)
