@@ -6,7 +6,7 @@ import gzip
 import lzma
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +15,8 @@ from posteriori.core.errors import DataError
 
 LARGEST_FILE = 50_000_000
 """Bytes, unpacked; no table that is read as text is larger."""
+ENDINGS = {"m": "m", "km": "km", "ft": "ft", "mgal": "mGal", "ugal": "uGal", "nt": "nT", "deg": "deg"}
+"""Units that a column's name may end in, after an underscore, where it has none in brackets."""
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,2})?")
 
 
@@ -102,6 +104,30 @@ def require(table: CsvTable, columns: tuple[str, ...]) -> None:
         raise DataError(
             f"{table.name} has the columns {', '.join(table.units)}; {' and '.join(missing)} must be there too."
         )
+
+
+def columns_by_name(table: CsvTable, names: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, str]]:
+    """For each quantity at hand its column head and unit ("" if none), by the ``names`` it is known under.
+
+    Case does not count, spaces and hyphens stand for underscores, and a unit may be an ending: ``Height_km``.
+
+    Raises:
+        DataError: two columns of one quantity.
+    """
+    quantity_of = {name: quantity for quantity, known in names.items() for name in known}
+    found: dict[str, tuple[str, str]] = {}
+    for head, bracket in table.units.items():
+        bare, unit = re.sub(r"[\s-]+", "_", head.strip().lower()), bracket
+        stem, _, ending = bare.rpartition("_")
+        if not bracket and stem and ending in ENDINGS:
+            bare, unit = stem, ENDINGS[ending]
+        quantity = quantity_of.get(bare)
+        if quantity is None:
+            continue
+        if quantity in found:
+            raise DataError(f"{table.name} has {found[quantity][0]!r} and {head!r}; keep one {quantity}.")
+        found[quantity] = (head, unit)
+    return found
 
 
 def _unpacked(path: Path) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from posteriori.core import units
 from posteriori.core.errors import DataError, UnitError
-from posteriori.core.formats.csv import CsvTable, read_csv
+from posteriori.core.formats.csv import CsvTable, columns_by_name, read_csv
 from posteriori.core.random import Rng
 from posteriori.core.space import Space
 from posteriori.domains.geophysics.stations import projected
@@ -34,8 +33,15 @@ COLUMNS = {
     "sigma": ("nT", 1e-6, 2e4),
 }
 """Unit and range of each column; an absolute field of 20,000 nT or more is no anomaly."""
-NAMES = {"lon": "longitude", "lat": "latitude", "x": "easting", "y": "northing", "tmi": "anomaly", "tfa": "anomaly"}
-ENDINGS = {"m": "m", "km": "km", "ft": "ft", "nt": "nT", "deg": "deg"}
+NAMES = {
+    "longitude": ("longitude", "lon"),
+    "latitude": ("latitude", "lat"),
+    "easting": ("easting", "x"),
+    "northing": ("northing", "y"),
+    "height": ("height",),
+    "anomaly": ("anomaly", "tmi", "tfa"),
+    "sigma": ("sigma",),
+}
 FEWEST = 60
 """Stations below which none can be held out."""
 CHECKED = 2500.0
@@ -87,7 +93,7 @@ def read_survey(path: Path) -> Survey:
         DataError, UnitError: a column or unit that is missing, or the first value that cannot be.
     """
     table = read_csv(path)
-    heads = _heads(table)
+    heads = columns_by_name(table, NAMES)
     angles = "longitude" in heads
     place = ("longitude", "latitude") if angles else ("easting", "northing")
     missing = [c for c in (*place, "height", "anomaly") if c not in heads]
@@ -204,23 +210,6 @@ def two_bodies(space: Space) -> Tensor:
     fine = torch.from_numpy(0.03 * dyke + 0.02 * np.exp(-away))
     nz, ny, nx = space.shape
     return fine.reshape(nz, 3, ny, 3, nx, 3).mean((1, 3, 5))
-
-
-def _heads(table: CsvTable) -> dict[str, tuple[str, str]]:
-    """For each quantity at hand its column head and unit."""
-    found: dict[str, tuple[str, str]] = {}
-    for head, bracket in table.units.items():
-        bare = re.sub(r"[\s-]+", "_", head.strip().lower())
-        stem, _, ending = bare.rpartition("_")
-        unit = bracket
-        if not bracket and stem and ending in ENDINGS:
-            bare, unit = stem, ENDINGS[ending]
-        name = NAMES.get(bare, bare)
-        if name in COLUMNS:
-            if name in found:
-                raise DataError(f"{table.name} has {found[name][0]!r} and {head!r}; keep one {name}.")
-            found[name] = (head, unit)
-    return found
 
 
 def _column(table: CsvTable, head: str, unit: str, name: str) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from posteriori.core import units
 from posteriori.core.errors import DataError, OptionError, UnitError
-from posteriori.core.formats.csv import CsvTable, Row, parse_csv, read_csv
+from posteriori.core.formats.csv import CsvTable, Row, columns_by_name, parse_csv, read_csv
 from posteriori.core.optional import require
 from posteriori.domains.geophysics.reductions import bouguer_plate, normal_gravity
 
@@ -31,7 +30,6 @@ NAMES = {
 }
 """Names under which a column is known, in any case, with a unit in brackets or as an ending (``height_m``)."""
 KINDS = ("gravity", "disturbance", "bouguer")
-ENDINGS = {"m": "m", "km": "km", "ft": "ft", "mgal": "mGal", "ugal": "uGal", "deg": "deg"}
 HEIGHTS = (-500.0, 9000.0)
 """Where land lies [m]."""
 LARGEST = {"gravity": (976_000.0, 984_500.0), "disturbance": (-600.0, 1000.0), "bouguer": (-900.0, 900.0)}
@@ -121,7 +119,7 @@ def parse_stations(text: str, name: str = "table") -> Stations:
 
 def stations_of(table: CsvTable) -> Stations:
     """Stations from the rows of a table, as ``read_stations``."""
-    columns = _columns(table)
+    columns = columns_by_name(table, NAMES)
     angles = "longitude" in columns
     first, second = ("longitude", "latitude") if angles else ("easting", "northing")
     kinds = [kind for kind in KINDS if kind in columns]
@@ -174,23 +172,6 @@ def projected(longitude: Floats, latitude: Floats) -> tuple[Floats, Floats]:
     projection = pyproj.Proj(proj="laea", lon_0=centre[0], lat_0=centre[1], ellps="WGS84")
     easting, northing = projection(longitude, latitude)
     return np.asarray(easting, np.float64), np.asarray(northing, np.float64)
-
-
-def _columns(table: CsvTable) -> dict[str, tuple[str, str]]:
-    """For each quantity at hand its column head and unit."""
-    found: dict[str, tuple[str, str]] = {}
-    for head, bracket in table.units.items():
-        bare = re.sub(r"[\s-]+", "_", head.strip().lower())
-        stem, _, ending = bare.rpartition("_")
-        unit = bracket
-        if not bracket and stem and ending in ENDINGS:
-            bare, unit = stem, ENDINGS[ending]
-        for quantity, names in NAMES.items():
-            if bare in names:
-                if quantity in found:
-                    raise DataError(f"{table.name} has {found[quantity][0]!r} and {head!r}; keep one {quantity}.")
-                found[quantity] = (head, unit)
-    return found
 
 
 def _column(table: CsvTable, head: str, unit: str, quantity: str, limits: tuple[float, float] | None) -> Floats:
