@@ -2,7 +2,7 @@
 
 Two shots cross a section that holds a slow lens; the model does not know of it. The residuals, run back in time from
 the receivers, meet the waves of the shots where the model is wrong: that product is the gradient of the misfit in every
-cell, for the price of some three runs. The dot test says whether it is the transpose that it claims to be.
+cell, for the price of some four runs. The dot test says whether it is the transpose that it claims to be.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from posteriori.physics.acoustic import Acoustic
 from posteriori.physics.acoustic_survey import Survey
 from posteriori.physics.wavelets import ricker
 
-# 70 × 70 nodes of 10 m; shots at the left edge, receivers at the right one; half a second of a 15 Hz wavelet.
+# 70 × 70 nodes of 10 m; shots at the left edge, receivers at the right one; 0.6 s of a 15 Hz wavelet.
 nodes = 10.0 * np.arange(70)
 space = po.Space("velocity", {"z": nodes, "x": nodes}, unit="m/s", support=Positive())
 shots, receivers = [[200.0, 20.0], [500.0, 20.0]], [[z, 670.0] for z in nodes]
@@ -48,10 +48,10 @@ for panel, traces, title in zip(axes, (observed[0], residual[0]), ("observed, up
     panel.imshow(traces.mT.numpy(), cmap="gray", vmin=-limit, vmax=limit, aspect="auto", extent=(0, 690, 0.6, 0))
     panel.set(title=title, xlabel="depth of receiver [m]", ylabel="time [s]")
 limit = float(gradient[5:-5, 10:-10].abs().max())
-draw_section(axes[2], gradient / limit, nodes, nodes, Colours("gradient / its largest", -1, 1, centred=True))
+draw_section(axes[2], gradient / limit, nodes, nodes, Colours("gradient, scaled", -1, 1, centred=True))
 axes[2].contour(nodes, nodes, lens, levels=[0.5], colors="black")
 axes[2].plot(*np.array(shots).T[::-1], "k*", clip_on=False)
-axes[2].set(title="gradient, both shots; outline: the lens", aspect="equal")
+axes[2].set(title="gradient; outline: the lens", aspect="equal")
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--out", type=Path, default=Path("runs/gallery"), help="folder of the picture")
