@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 import torch
@@ -73,13 +74,14 @@ class Choice:
     goal the mean variance (V₀ - tr(S_ss⁻¹ G_sᵀ G_s)) / g.
 
     Attributes:
-        law: what is believed now. candidates: one cell each. goal: of the unknown, linear. noise: sd of a datum.
+        law: what is believed now. candidates: one cell each. goal: of the unknown, linear.
+        noise: sd of a datum, one number or one each.
     """
 
     law: Gaussian
     candidates: Operator
     goal: Operator
-    noise: float
+    noise: float | Tensor
 
     def parts(self) -> tuple[Tensor, Tensor, Tensor]:
         """S (c, c), G (g, c) and V₀, a scalar."""
@@ -88,9 +90,10 @@ class Choice:
         s = s + self.noise**2 * torch.eye(len(s), dtype=s.dtype)
         return s, between(covariance, self.goal, self.candidates), covariance.under(self.goal).trace()
 
-    def ranking(self, count: int) -> Ranking:
-        """The greedy sequence for the goal's variance."""
-        return next_observation(self.law, self.candidates, self.noise, TotalVariance(self.goal), count=count)
+    def ranking(self, count: int, cost: Tensor | None = None, budget: float = inf) -> Ranking:
+        """The greedy sequence for the goal's variance per cost."""
+        goal = TotalVariance(self.goal)
+        return next_observation(self.law, self.candidates, self.noise, goal, count=count, cost=cost, budget=budget)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from posteriori.decide.next_observation import Ranking
 from posteriori.domains.geophysics.design import Choice, Floats, WaveChoice, Zone
-from posteriori.domains.geophysics.pictures import draw_section
+from posteriori.domains.geophysics.pictures import KM, draw_section
 from posteriori.domains.picture import COLOURS, Colours, blank
 
 if TYPE_CHECKING:
@@ -37,26 +37,43 @@ def errors_picture(curves: Sequence[Curve], what: str, label: str) -> Figure:
     return figure
 
 
-def gain_picture(choice: Choice, zone: Zone, ranking: Ranking) -> Figure:
-    """What each station alone takes off the zone's variance, above the section with the zone and those chosen."""
+def gain_picture(choice: Choice, zone: Zone, ranking: Ranking, already: Floats | None = None) -> Figure:
+    """What each station alone takes off the zone's variance, above the section with the zone and those chosen.
+
+    ``already``: positions along the line [m] of stations that are there.
+    """
     from matplotlib.figure import Figure
 
     z, x = (choice.law.space.labels(d).astype(float) for d in ("z", "x"))
-    at = choice.candidates.codomain.extra["easting"][1].astype(float) / 1000
+    kilo, unit = (1000.0, "km") if np.ptp(x) > KM else (1.0, "m")
+    at = choice.candidates.codomain.extra["easting"][1].astype(float) / kilo
+    shown = np.concatenate([at, [zone.left / kilo, zone.right / kilo], [] if already is None else already / kilo])
+    margin = 0.035 * float(np.ptp(shown))
     total = float(choice.law.covariance.under(choice.goal).trace())
     figure = Figure(figsize=(8.6, 5.2), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=False, height_ratios=(2, 3))
-    above.plot(at, 100 * ranking.gain.numpy() / total, color=COLOURS[0])
+    above.plot(at, 100 * ranking.gain.numpy() / total, ".-" if len(at) < 60 else "-", color=COLOURS[0])
     above.set(
         ylabel="variance of the goal\ntaken off [%]",
-        xlim=(at.min() - 0.4, at.max() + 0.4),
-        xlabel="distance [km]",
+        xlim=(shown.min() - margin, shown.max() + margin),
+        xlabel=f"distance [{unit}]",
     )
     above.set_title("one station alone", fontsize=10, loc="left")
     sd = choice.law.spread().numpy()
     draw_section(below, sd, z, x, Colours("density, sd before [kg/m³]"))
-    _draw_zone(below, zone)
-    below.set_xlim(at.min() - 0.4, at.max() + 0.4)
+    _draw_zone(below, zone, kilo, 1000.0 if np.ptp(z) > KM else 1.0)
+    below.set_xlim(shown.min() - margin, shown.max() + margin)
+    if already is not None:
+        below.plot(
+            already / kilo,
+            np.zeros(len(already)),
+            "v",
+            color="0.6",
+            markersize=6,
+            label="measured already",
+            clip_on=False,
+        )
+        below.legend(fontsize=8, loc="lower right")
     chosen = at[ranking.chosen.numpy()]
     below.plot(chosen, np.zeros(len(chosen)), "v", color="black", markersize=6, clip_on=False)
     for rank, place in enumerate(chosen[:12], 1):
@@ -75,7 +92,7 @@ def shots_picture(choice: WaveChoice, zone: Zone, ranking: Ranking, curves: Sequ
     above, below = figure.subplots(2, 1, height_ratios=(1, 1))
     mean = choice.velocity(choice.modes.location).numpy()
     draw_section(above, mean, z, x, Colours("velocity, mean [m/s]"))
-    _draw_zone(above, zone, 1.0)
+    _draw_zone(above, zone, 1.0, 1.0)
     above.plot(choice.receivers[:, 1], choice.receivers[:, 0], "v", color="0.4", markersize=3, label="receivers")
     above.plot(choice.shots[:, 1], choice.shots[:, 0], "*", color="white", markersize=5, label="shots offered")
     chosen = choice.shots[ranking.chosen].numpy()
@@ -99,9 +116,10 @@ def _draw_errors(axes: Axes, curves: Sequence[Curve], what: str, label: str) -> 
     axes.legend(fontsize=9)
 
 
-def _draw_zone(axes: Axes, zone: Zone, per_unit: float = 1000.0) -> None:
-    """The outline of a zone; ``per_unit`` [m] is the unit of the distance axis, depths are in metres."""
+def _draw_zone(axes: Axes, zone: Zone, across: float, down: float) -> None:
+    """The outline of a zone; ``across`` and ``down`` [m] are the units of the axes."""
     from matplotlib.patches import Rectangle
 
-    corner, width = (zone.left / per_unit, zone.top), (zone.right - zone.left) / per_unit
-    axes.add_patch(Rectangle(corner, width, zone.bottom - zone.top, fill=False, edgecolor=COLOURS[1], linewidth=2))
+    corner, width = (zone.left / across, zone.top / down), (zone.right - zone.left) / across
+    height = (zone.bottom - zone.top) / down
+    axes.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=COLOURS[1], linewidth=2))

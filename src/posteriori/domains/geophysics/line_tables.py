@@ -41,6 +41,11 @@ class LineStations:
     def __len__(self) -> int:
         return len(self.x)
 
+    def part(self, index: NDArray[np.int64]) -> LineStations:
+        """The stations at ``index``, in its order."""
+        columns = {name: values[index] for name, values in self.columns.items()}
+        return replace(self, x=self.x[index], height=self.height[index], columns=columns, line=self.line[index])
+
     def with_column(self, name: str, instead: float | None, option: str) -> LineStations:
         """The same, with ``instead`` in the column ``name`` for every station where the table lacks it.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from math import ceil, sqrt
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,7 @@ from posteriori.domains.geophysics.design import (
     wave_choice,
     windows,
 )
+from posteriori.domains.geophysics.design_own import GREEDY, Ground, outcome
 from posteriori.domains.geophysics.design_pictures import Curve, errors_picture, gain_picture, shots_picture
 from posteriori.domains.study import Outcome
 from posteriori.physics.acoustic import Acoustic
@@ -46,7 +48,6 @@ MOVED = ((0.0, 0.0), (5000.0, 0.0), (2500.0, 500.0))
 PROMISED = 1.5
 """A designed survey is to do what a regular one of this many times its stations does."""
 RANDOM = 20
-GREEDY = "Krause, Singh & Guestrin (2008), Near-optimal sensor placements in Gaussian processes, JMLR 9, 235."
 SHOTS = 8
 WAVE_ZONE = Zone(250.0, 400.0, 700.0, 1000.0)
 
@@ -58,14 +59,24 @@ class Study:
     A survey is judged by the variance that it leaves the mean density of the zone, which for a linear law is exact; a
     regular survey of n stations is spread evenly over the whole line. ``k`` designed stations match the first n of them
     that leave no more. The same is asked of shots over a velocity section, by the Gauss-Newton approximation.
+
+    With ``stations`` of your own it is their order instead, by the variance that each takes off per cost.
     """
 
+    stations: Path | None = None
+    """Your candidates: a CSV table (x [m], height [m]; where they differ, cost and sigma [mGal])."""
+    already: Path | None = None
+    """Stations measured already, counted before the first is chosen: likewise (x [m], height [m], sigma [mGal])."""
+    budget: float | None = None
+    """What your survey may cost together, in the unit of the costs; any amount without."""
+    depth: float | None = None
+    """Depth of the section below your stations [m]; without, 10/3 of the zone's bottom."""
     top: float = 300.0
     """Top of the zone of interest [m]."""
     bottom: float = 900.0
     """Its bottom [m]."""
     left: float = 2500.0
-    """Its left end [m]; the line runs from 0 to 12,000 m."""
+    """Its left end [m]; without stations of your own the line runs from 0 to 12,000 m."""
     right: float = 4000.0
     """Its right end [m]."""
     sd: float = 50.0
@@ -73,8 +84,8 @@ class Study:
     length: float = 500.0
     """Vertical correlation length of the density [m], half of the horizontal one."""
     noise: float = 0.1
-    """Standard deviation of a gravity reading [mGal]."""
-    stations: int = 12
+    """Standard deviation of a gravity reading [mGal], for your stations where the file gives none."""
+    count: int = 12
     """Stations of the designed survey that is shown."""
     truths: int = 400
     """Densities drawn to compare the surveys pair by pair."""
@@ -85,6 +96,9 @@ class Study:
         """Design, compare, draw."""
         self._check()
         zone = Zone(self.top, self.bottom, self.left, self.right)
+        if self.stations is not None:
+            ground = Ground(zone, self.sd, self.length, self.depth)
+            return outcome(ground, self.stations, self.already, self.noise, self.count, self.budget)
         choice = gravity_choice(zone, self.sd, self.length, self.noise)
         variants = list(product(LENGTHS, NOISES, enumerate(MOVED, 1)))
         rows = []
@@ -100,7 +114,7 @@ class Study:
         figures += self._paired(context, choice)
         pictures = {
             "What one station would tell about the zone, and the stations chosen": partial(
-                gain_picture, choice, zone, choice.ranking(self.stations)
+                gain_picture, choice, zone, choice.ranking(self.count)
             ),
             "Error of the zone's mean density against the number of stations": partial(_curves, context, choice),
         }
@@ -123,11 +137,16 @@ class Study:
         for name in ("sd", "length", "noise"):
             if not getattr(self, name) > 0:
                 raise OptionError(f"{name}={getattr(self, name):g} must be positive.")
-        if not 1 <= self.stations <= 100 or not 50 <= self.truths <= 100_000:
-            raise OptionError(f"stations={self.stations} lies in 1 to 100, truths={self.truths} in 50 to 100,000.")
+        if self.stations is None and (self.already, self.budget, self.depth) != (None, None, None):
+            raise OptionError("already=, budget= and depth= speak of your own candidates; give stations= with them.")
+        for name in ("budget", "depth"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise OptionError(f"{name}={value:g} must be positive.")
+        if not 1 <= self.count <= 100 or not 50 <= self.truths <= 100_000:
+            raise OptionError(f"count={self.count} lies in 1 to 100, truths={self.truths} in 50 to 100,000.")
         if not (0 <= self.top < self.bottom and self.left < self.right):
             raise OptionError("a zone runs from top down to bottom and from left to right; give them in this order.")
-        if self.left < 0 or self.right > 12_000 or self.bottom > 3000:
+        if self.stations is None and (self.left < 0 or self.right > 12_000 or self.bottom > 3000):
             raise OptionError(
                 f"the zone reaches {self.bottom:g} m down, from {self.left:g} to {self.right:g} m; the section is "
                 "3000 m deep and the line runs from 0 to 12,000 m."
