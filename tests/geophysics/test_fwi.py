@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from posteriori.core.errors import DataError, OptionError
+from posteriori.core.errors import DataError, OptionError, PosterioriError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.operator import Operator
 from posteriori.core.random import Rng
@@ -237,6 +237,40 @@ def test_what_is_no_section_is_refused(tmp_path: Path) -> None:
     upward.to_netcdf(tmp_path / "up.nc", engine="h5netcdf")
     with pytest.raises(DataError, match="depth downwards"):
         read_section(tmp_path / "up.nc")
+
+
+def test_netcdf_sections_are_taken_in_the_units_they_state(tmp_path: Path) -> None:
+    section = synthetic_section(Rng(1), 20, 30)
+    stated = (section / 1000).assign_attrs(units="km/s").assign_coords(z=section["z"] / 1000, x=section["x"] / 1000)
+    stated["z"].attrs["units"] = stated["x"].attrs["units"] = "km"
+    stated.to_dataset(name="velocity").to_netcdf(tmp_path / "km.nc", engine="h5netcdf")
+    xr.testing.assert_allclose(read_section(tmp_path / "km.nc"), section)
+    wrong = {
+        "density": (section.assign_attrs(units="kg/m^3"), "cannot turn"),
+        "oblong": (section.assign_coords(z=2 * section["z"]), "resample to squares"),
+        "bare": (section.drop_vars("z"), "no coordinates along z"),
+    }
+    for name, (array, message) in wrong.items():
+        array.to_dataset(name="velocity").to_netcdf(tmp_path / f"{name}.nc", engine="h5netcdf")
+        with pytest.raises(PosterioriError, match=message):
+            read_section(tmp_path / f"{name}.nc")
+
+
+@pytest.mark.parametrize("name", ["model.npy", "model.nc"])
+@pytest.mark.parametrize("raw", [b"", bytes(range(256)) * 8])
+def test_files_of_noise_are_refused(name: str, raw: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(raw)
+    with pytest.raises(DataError, match=r"no \.npy of numbers|cannot read"):
+        read_section(tmp_path / name)
+
+
+def test_arrays_that_are_no_section_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "complex.npy", np.full((20, 30), 2000j))
+    with pytest.raises(DataError, match="real numbers"):
+        read_section(tmp_path / "complex.npy")
+    np.zeros(600, "<f4").tofile(tmp_path / "raw")
+    with pytest.raises(OptionError, match="8 × 8"):
+        read_section(tmp_path / "raw", (-20, -30))
 
 
 def test_marmousi_is_read(shared: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from scipy.ndimage import gaussian_filter
 
+from posteriori.core import units
 from posteriori.core.errors import DataError, OptionError
 from posteriori.core.random import Rng
 from posteriori.domains.geophysics.segy import read_segy
@@ -45,9 +46,11 @@ def read_section(path: str | Path, shape: tuple[int, int] | None = None, spacing
     if path.suffix in (".segy", ".sgy"):
         values = read_segy(path, interval=0.001).values
     elif path.suffix == ".npy":
-        values = np.load(path)
+        values = _array_of(path)
     else:
         nx, nz = shape or SHAPE
+        if min(nx, nz) < 8:
+            raise OptionError(f"shape={nx},{nz}; a section has at least 8 × 8 nodes.")
         raw = np.fromfile(path, "<f4")
         if raw.size != nx * nz:
             raise DataError(
@@ -142,25 +145,50 @@ def _layers(draw: np.random.Generator, level: np.ndarray) -> np.ndarray:
     return value[np.searchsorted(tops, level)]
 
 
+def _array_of(path: Path) -> np.ndarray:
+    """The numbers of a ``.npy`` file."""
+    try:
+        with path.open("rb") as raw:
+            values = np.load(raw, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as problem:
+        raise DataError(f"{path} is no .npy of numbers; write one with numpy.save ({problem}).") from problem
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+        raise DataError(f"{path} holds no array of real numbers; write one with numpy.save.")
+    return values
+
+
 def _labelled(path: Path) -> xr.DataArray:
-    with xr.open_dataset(path, engine="h5netcdf") as held:
-        names = [name for name in held.data_vars if set(held[name].dims) == {"z", "x"}]
-        if len(names) != 1:
-            raise DataError(f"{path} needs one variable over (z, x); it has {names or list(held.data_vars)}.")
-        found = held[names[0]].transpose("z", "x").load()
-    z, x = (np.asarray(found[d].values, float) for d in ("z", "x"))
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as held:
+            names = [name for name in held.data_vars if set(held[name].dims) == {"z", "x"}]
+            if len(names) != 1:
+                raise DataError(f"{path} needs one variable over (z, x); it has {names or list(held.data_vars)}.")
+            found = held[names[0]].transpose("z", "x").load()
+    except (OSError, ValueError) as problem:
+        raise DataError(f"cannot read {path}: {problem}; give a netCDF-4 file.") from problem
+    if missing := [d for d in ("z", "x") if d not in found.coords]:
+        raise DataError(f"{path} has no coordinates along {missing[0]}; write the depths z and distances x [m].")
+    z, x = (_stated(found[d], "m") for d in ("z", "x"))
     for name, axis in (("z", z), ("x", x)):
         steps = np.diff(axis)
         if len(axis) < 8 or not (steps > 0).all() or np.ptp(steps) > 1e-3 * steps.mean():
             raise DataError(f"{path}: {name} must rise in even steps (depth downwards), in metres.")
-    return _checked(path, np.asarray(found.values, float), z, x)
+    down, across = float(np.diff(z).mean()), float(np.diff(x).mean())
+    if abs(down - across) > 1e-3 * across:
+        raise DataError(f"{path}: nodes lie {down:g} m apart in z and {across:g} m in x; resample to squares.")
+    return _checked(path, _stated(found, "m/s"), z, x)
+
+
+def _stated(array: xr.DataArray, unit: str) -> np.ndarray:
+    """The numbers of an array in ``unit``, converted where the attribute ``units`` states another."""
+    return np.asarray(array.values, float) * units.factor(str(array.attrs.get("units") or unit), unit)
 
 
 def _checked(path: Path, values: np.ndarray, z: np.ndarray, x: np.ndarray) -> xr.DataArray:
     if not np.isfinite(values).all():
         at = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
         raise DataError(f"{path}: the velocity at (z, x) node {at} is not finite; fill or cut the model first.")
-    scale = 1000.0 if values.max() < 20.0 else 1.0
+    scale = 1000.0 if values.min() > 0 and values.max() < 20.0 else 1.0
     values = scale * values
     if values.min() < ROCKS[0] or values.max() > ROCKS[1]:
         raise DataError(
