@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -262,3 +264,10 @@ def test_a_proximal_step_is_least_where_it_says(kind: Any) -> None:
     for k in range(200):
         nearby = y + 0.01 * Rng(10).child(k).normal(y.shape)
         assert bool((value(nearby) >= least - 1e-9).all())
+
+
+def test_a_prior_of_wavelets_can_be_copied_and_sent_to_a_worker() -> None:
+    prior = SparseCoefficients(Wavelets(Space("v", {"z": 8, "x": 8}), "db2", 2), 1.0)
+    x = prior.sample(1, Rng(0))[0]
+    for other in (deepcopy(prior), pickle.loads(pickle.dumps(prior))):
+        assert torch.equal(other.log_prob(x), prior.log_prob(x))

@@ -40,8 +40,8 @@ class Wavelets(Operator):
 
     def __init__(self, domain: Space, wavelet: str = "db2", levels: int | None = None) -> None:
         super().__init__()
-        self.pywt: Any = require("pywt", "geophysics")
-        if wavelet not in self.pywt.wavelist(kind="discrete") or not self.pywt.Wavelet(wavelet).orthogonal:
+        pywt = _pywt()
+        if wavelet not in pywt.wavelist(kind="discrete") or not pywt.Wavelet(wavelet).orthogonal:
             raise OptionError(f"wavelet {wavelet!r} is no orthogonal one; take haar, db2, db4, sym4, coif1 ….")
         possible = min((_halvings(n) for n in domain.shape), default=0)
         self.levels = min(possible, 4) if levels is None else levels
@@ -57,7 +57,7 @@ class Wavelets(Operator):
             domain.unit,
         )
         self.axes = tuple(range(-len(domain.shape), 0))
-        self.slices: Any = self.pywt.coeffs_to_array(self._apart(np.zeros(domain.shape)))[1]
+        self.slices: Any = pywt.coeffs_to_array(self._apart(np.zeros(domain.shape)))[1]
 
     @property
     def level(self) -> Tensor:
@@ -74,7 +74,7 @@ class Wavelets(Operator):
     def forward(self, m: Tensor) -> Tensor:
         """The coefficients, (*batch, *shape)."""
         values = m.detach().cpu().numpy()
-        array = self.pywt.coeffs_to_array(self._apart(values), axes=self.axes)[0]
+        array = _pywt().coeffs_to_array(self._apart(values), axes=self.axes)[0]
         return torch.from_numpy(np.ascontiguousarray(array, values.dtype)).to(m.device)
 
     def jvp(self, m: Tensor, v: Tensor) -> Tensor:
@@ -86,20 +86,25 @@ class Wavelets(Operator):
         values = r.detach().cpu().numpy()
         lead = (slice(None),) * (values.ndim - len(self.axes))
         slices = [_led(part, lead) for part in self.slices]
-        parts = self.pywt.array_to_coeffs(values, slices, "wavedecn")
-        field = self.pywt.waverecn(parts, self.wavelet, "periodization", self.axes)
+        parts = _pywt().array_to_coeffs(values, slices, "wavedecn")
+        field = _pywt().waverecn(parts, self.wavelet, "periodization", self.axes)
         return torch.from_numpy(np.ascontiguousarray(field, values.dtype)).to(r.device)
 
     def _apart(self, values: Any) -> Any:
         with warnings.catch_warnings():
             # wavelets longer than a coarse side wrap around it, which keeps the basis orthonormal
             warnings.filterwarnings("ignore", "Level value of .* is too high", UserWarning)
-            return self.pywt.wavedecn(values, self.wavelet, "periodization", self.levels, self.axes)
+            return _pywt().wavedecn(values, self.wavelet, "periodization", self.levels, self.axes)
 
     @staticmethod
     def example() -> Wavelets:
         """Two levels on a small section."""
         return Wavelets(Space("velocity", {"z": 4, "x": 8}, "m/s"), "db2")
+
+
+def _pywt() -> Any:
+    """PyWavelets; an operator that held the module could be neither copied nor sent to a worker."""
+    return require("pywt", "geophysics")
 
 
 def _led(part: Any, lead: tuple[slice, ...]) -> Any:

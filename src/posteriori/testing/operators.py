@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ def check_operator(operator: Operator, rng: Rng | None = None, at: Tensor | None
         check_shapes,
         check_dtype,
         check_pure,
+        check_copy,
         check_batch,
         check_linearity,
         check_dot,
@@ -99,6 +101,12 @@ def check_pure(operator: Operator, rng: Rng, at: Tensor | None = None) -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True)), (
         "the same call gives other values the second time; an operator has no state and no randomness."
     )
+
+
+def check_copy(operator: Operator, rng: Rng, at: Tensor | None = None) -> None:
+    """A deep copy, which methods and workers take, predicts the same."""
+    m = _points(operator, rng, at)
+    assert bool((deepcopy(operator)(m) == operator(m)).all()), f"a copy of {operator} predicts something else."
 
 
 def check_batch(operator: Operator, rng: Rng, at: Tensor | None = None) -> None:
