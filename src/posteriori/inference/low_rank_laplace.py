@@ -25,7 +25,8 @@ class LowRankLaplace:
 
     (λ, V) are the ``rank`` leading eigenpairs of the Gauss-Newton curvature against the prior's. For linear operators
     under Gaussian noise the answer is that of ``Exact`` once ``rank`` reaches the number of data; below, no variance is
-    off by more than the share λ_next / (1 + λ_next) of the prior's (``posterior.covariance.left_out``). The evidence is
+    too large by more than the share λ_next / (1 + λ_next) of the prior's (``posterior.covariance.left_out``), and none
+    too small but by what the last directions, which the iterations find least well, are off. The evidence is
     -misfit - ½ aᵀ K a - ½ Σ log (1 + λ).
 
     Args:
