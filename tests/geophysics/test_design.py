@@ -114,7 +114,7 @@ def test_the_study_reports_ratios_and_refuses_nonsense() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"left": 2e5, "right": 3e5}, {"left": -9.0}, {"bottom": 1e9}, {"stations": 10**5}, {"truths": 10**9}]
+    "options", [{"left": 2e5, "right": 3e5}, {"left": -9.0}, {"bottom": 1e9}, {"count": 10**5}, {"truths": 10**9}]
 )
 def test_what_the_line_does_not_hold_is_refused_before_the_work(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError, match=r"deep and the line|lies in"):

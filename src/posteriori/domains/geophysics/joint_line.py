@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 
 import numpy as np
 import torch
@@ -29,6 +30,8 @@ CELLS = (20, 60)
 """Cells of the section down, and across below the data; it goes on by its depth on both sides."""
 DEPTH = 0.6
 """Depth of the section without a word of the user's, as a share of the widest offset."""
+FASTER = 2.0
+"""A fitted mean model rises up to this many times the largest offset over time: below the rays it is a guess."""
 MOST = 12_000
 """Cells beyond which the section is refused."""
 FEWEST = {"picks": 20, "stations": 10}
@@ -54,6 +57,7 @@ class Line:
         grid: cells of the section, a mesh of velocities.
         medium: the mean model, velocity rising with depth; its density is Gardner's.
         trend: degree of the regional trend of gravity, whose numbers the data alone decide; -1: none.
+        fastest: where the mean model stops rising [m/s].
     """
 
     picks: Picks
@@ -61,6 +65,7 @@ class Line:
     grid: Space
     medium: Medium
     trend: int
+    fastest: float = inf
 
     @cached_property
     def space(self) -> Space:
@@ -72,7 +77,7 @@ class Line:
     def means(self) -> tuple[Tensor, Tensor]:
         """Velocity of the medium, and Gardner's density for it."""
         z = torch.from_numpy(self.grid.labels("z").astype(np.float64))
-        velocity = self.medium(z)[:, None].expand(self.grid.shape).clone()
+        velocity = self.medium(z).clamp_max(self.fastest)[:, None].expand(self.grid.shape).clone()
         return velocity, Gardner(self.grid)(velocity)
 
     @cached_property

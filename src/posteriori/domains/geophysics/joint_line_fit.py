@@ -39,6 +39,8 @@ SETTLED = 0.02
 """Rays have settled when a step moves the velocity by less than this share of its standard deviation beforehand."""
 EVERY = 5
 """Every fifth pick and station is held out."""
+FEW = 4
+"""Shots below which their picks are resampled one by one."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ class HeldOut:
 def held_out(line: Line, wishes: Wishes, rounds: int | None, context: Context) -> tuple[HeldOut, HeldOut]:
     """Every fifth pick and station predicted from all others, which also choose every number; picks, then stations.
 
-    The bootstrap resamples shots, whose picks share what is wrong about them, and stations.
+    The bootstrap resamples shots, whose picks share what is wrong about them (picks where there are few), and stations.
     """
     picked, stations = every(line)
     rest = [index[torch.arange(len(index)) % EVERY != EVERY // 2] for index in (picked, stations)]
@@ -196,7 +198,8 @@ def held_out(line: Line, wishes: Wishes, rounds: int | None, context: Context) -
     found = fit(line, rest[0], rest[1], wishes, rounds, context)
     joint, single = found.predicted(found.joint), found.predicted(found.apart)
     data = (torch.from_numpy(line.picks.time).flatten(), torch.from_numpy(line.stations.columns["anomaly"]))
-    groups = (out[0] // len(line.picks.receivers), out[1])
+    shots = out[0] // len(line.picks.receivers)
+    groups = (shots if len(shots.unique()) >= FEW else out[0], out[1])
     pairs = []
     for k, name in enumerate(("picks", "stations")):
         errors = [(answer[k] - data[k])[out[k]] for answer in (joint, single)]

@@ -16,7 +16,7 @@ from posteriori.audit.report import Figure, Report
 from posteriori.core.draws import Draws
 from posteriori.core.errors import OptionError
 from posteriori.core.run import Context, digest
-from posteriori.domains.geophysics.joint_line import Line, limited, section
+from posteriori.domains.geophysics.joint_line import FASTER, Line, limited, section
 from posteriori.domains.geophysics.joint_line_fit import Fit, HeldOut, Wishes, every, fit, held_out
 from posteriori.domains.geophysics.joint_line_pictures import anomaly_picture, line_picture, link_picture, residuals
 from posteriori.domains.geophysics.joint_links import OverLinks
@@ -71,7 +71,9 @@ class Asked:
         grid = section(picks, stations, self.cell, self.depth)
         if self.surface is not None and self.gradient is not None:
             return Line(picks, stations, grid, Medium(self.surface, self.gradient), self.trend)
-        return Line(picks, stations, grid, Medium.of(picks), self.trend)
+        live = picks.live
+        fastest = FASTER * float((picks.offset[live] / picks.time[live]).max())
+        return Line(picks, stations, grid, Medium.of(picks), self.trend, fastest)
 
 
 def outcome(asked: Asked, context: Context) -> Outcome:
@@ -150,6 +152,7 @@ def _told(found: Fit) -> list[Figure]:
         Figure("rays.moved", found.moved, unit="σ", note="by the last Gauss-Newton step"),
         Figure("prior.surface", found.line.medium.top, unit="m/s", note="mean velocity at depth 0"),
         Figure("prior.gradient", found.line.medium.slope, unit="1/s"),
+        Figure("prior.fastest", float(found.line.means[0].max()), unit="m/s", note="mean velocity at the bottom"),
         Figure("prior.velocity_sd", share, note="share of the mean"),
         Figure("prior.density_sd", float(density.mean()), unit="kg/m³"),
         Figure("prior.length", found.scales.lengths["z"], unit="m", note="downwards"),
