@@ -110,6 +110,13 @@ def test_a_profile_from_a_file(tmp_path: Path) -> None:
         assert draw().axes
 
 
+def test_an_electrode_far_off_is_refused() -> None:
+    x = np.append(2.0 * np.arange(8), 1e9)
+    survey = Survey(np.stack([0 * x, x], 1), np.array([[0, 3, 1, 2], [1, 8, 2, 3]]), np.ones(2), np.ones(2), None, "")
+    with pytest.raises(DataError, match="position that is off"):
+        section_space(survey)
+
+
 def test_layers_and_cells_cover_what_the_data_reach() -> None:
     assert skin_depth(100.0, 1.0) == pytest.approx(5033, rel=1e-3)
     tops = layer_tops(np.array([10.0, 1000.0]), np.array([0.01, 100.0]), 20)

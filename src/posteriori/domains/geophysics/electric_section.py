@@ -22,6 +22,8 @@ DEPTH_OF_EXTENT = 0.25
 """Depth of the section in extents of the widest quadrupole."""
 PSEUDO_DEPTH = 0.19
 """Pseudo-depth of a quadrupole in its extents, as in Edwards (1977) for long arrays."""
+WIDEST = 5000
+"""Cells across a section, at most."""
 THICKER = 1.15
 """Ratio of neighbouring layers of the section."""
 
@@ -93,6 +95,11 @@ def section_space(survey: Survey) -> Space:
     """Cells of half a spacing, thicker with depth, a little wider than the layout."""
     half = 0.5 * spacing_of(survey)
     left, right = survey.electrodes[:, 1].min() - 3 * half, survey.electrodes[:, 1].max() + 3 * half
+    if (right - left) / half > WIDEST:
+        raise DataError(
+            f"electrodes stand from {survey.electrodes[:, 1].min():g} to {survey.electrodes[:, 1].max():g} m, mostly "
+            f"{2 * half:g} m apart: more than {WIDEST} cells across; mend the position that is off."
+        )
     x = np.arange(left + half / 2, right, half)
     goal = max(DEPTH_OF_EXTENT * extents(survey)[1].max(), 1.2 * survey.electrodes[:, 0].max(), 4 * half)
     borders = [0.0, half]
