@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -237,6 +238,25 @@ def test_what_is_no_section_is_refused(tmp_path: Path) -> None:
     upward.to_netcdf(tmp_path / "up.nc", engine="h5netcdf")
     with pytest.raises(DataError, match="depth downwards"):
         read_section(tmp_path / "up.nc")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seconds": 1e9},
+        {"peak": 1e9},
+        {"peak": 1e-3},
+        {"peak": 0.5, "seconds": 2.0},
+        {"snr": -500.0},
+        {"blur": 1e9},
+        {"rank": 10**8},
+        {"supershots": 10**5},
+        {"spread": -1.0},
+    ],
+)
+def test_options_beyond_reason_are_refused_before_the_work(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=" in |two periods"):
+        Study(**options)(Context(Rng(0)))
 
 
 def test_netcdf_sections_are_taken_in_the_units_they_state(tmp_path: Path) -> None:

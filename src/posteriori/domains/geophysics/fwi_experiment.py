@@ -53,10 +53,15 @@ class Layout:
     def __post_init__(self) -> None:
         if self.shots < 1 or self.receivers < 1 or self.block < 1:
             raise OptionError(f"{self.shots} shots, {self.receivers} receivers, blocks of {self.block}: one at least.")
-        if self.blur < 100 or self.seconds <= 0.5 or self.peak <= 0:
+        if not (100 <= self.blur <= 1e5 and 0.5 < self.seconds <= 100 and 0.1 <= self.peak <= 1000):
             raise OptionError(
-                f"blur={self.blur:g} m, seconds={self.seconds:g}, peak={self.peak:g} Hz; a blur of 100 m, half a "
-                "second and a positive frequency are the least."
+                f"blur={self.blur:g} m lies in 100 to 100,000, seconds={self.seconds:g} in 0.5 to 100, "
+                f"peak={self.peak:g} Hz in 0.1 to 1000."
+            )
+        if self.seconds * self.peak < 2 or not -40 <= self.snr <= 200:
+            raise OptionError(
+                f"seconds={self.seconds:g} hold two periods of peak={self.peak:g} Hz at least, and snr={self.snr:g} dB "
+                "lies in -40 to 200."
             )
 
     def spread(self, z: np.ndarray, x: np.ndarray) -> Spread:

@@ -78,10 +78,13 @@ class Study:
         layout = Layout(self.block, self.blur, self.shots, self.receivers, self.seconds, self.peak, self.snr)
         if len(self.shape) != 2 or len(self.window) not in (0, 2):
             raise OptionError(f"shape={self.shape} and window={self.window}: two numbers each, nx,nz and from,to.")
-        if self.supershots < 0 or self.rank < 1 or not 0 < self.effort <= 100:
+        if not (0 <= self.supershots <= 1000 and 1 <= self.rank <= 5000 and 0 < self.effort <= 100):
             raise OptionError(
-                f"rank={self.rank}, effort={self.effort:g} must be positive, supershots={self.supershots} or 0."
+                f"rank={self.rank} lies in 1 to 5000, effort={self.effort:g} in 0 to 100, "
+                f"supershots={self.supershots} in 0 to 1000."
             )
+        if not 0.1 <= self.spread <= 10:
+            raise OptionError(f"spread={self.spread:g} multiplies standard deviations and lies in 0.1 to 10.")
         section = self._section(context)
         experiment = Experiment.simulate(section, layout, context.rng.child("experiment"), context)
         cell = self.block * float(section["x"][1] - section["x"][0])
