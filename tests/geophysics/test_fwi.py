@@ -255,7 +255,7 @@ def test_what_is_no_section_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_options_beyond_reason_are_refused_before_the_work(options: dict[str, Any]) -> None:
-    with pytest.raises(OptionError, match=" in |two periods"):
+    with pytest.raises(OptionError, match=r" in |two periods"):
         Study(**options)(Context(Rng(0)))
 
 
