@@ -23,6 +23,7 @@ from posteriori.inference.lbfgs import Descent, minimise
 
 Row = dict[str, float]
 Watch = Callable[[Row, Tensor], object]
+Retune = Callable[["Stage", Tensor], Spread]
 MEMORY = 8
 """Pairs of steps and changes of the gradient that L-BFGS remembers."""
 FIRST = 0.5
@@ -145,6 +146,7 @@ def invert(
     context: Context,
     bounds: tuple[float, float] = (1400.0, 5500.0),
     watch: Watch | None = None,
+    retune: Retune | None = None,
 ) -> tuple[Tensor, list[Row]]:
     """Coordinates u of the mode, and one row for each step: stage, step, energy, gradient evaluations.
 
@@ -160,16 +162,21 @@ def invert(
         stages: bands in the order of use; each starts where the one before it ended.
         bounds: lowest and highest velocity [m/s].
         watch: called after every step with its row, to which it may add, and the section; True ends the inversion.
+        retune: gives the spread anew before each stage, from the section as it then is: for an unknown wavelet.
     """
     if not stages:
         raise OptionError("an inversion needs at least one stage.")
     rows: list[Row] = []
     u: Tensor | None = None
+    section = prior.location
     for number, stage in enumerate(stages):
+        if retune is not None:
+            spread = retune(stage, section)
         codes = random_codes(stage.supershots, len(spread.sources), context.rng.child("codes", number))
         question = pose(spread, data, sigma, prior, stage, bounds, codes)
         part = _Part(question, number, len(stages), context)
         u, stopped = part.descend(stage.iterations, u, watch)
+        section = question.section(u)
         rows = rows + part.rows
         if stopped:
             break

@@ -132,7 +132,8 @@ class Experiment:
         data = clean + float(clean.std()) * 10 ** (-layout.snr / 20) * noise
         quiet = quiet_level(spread, data)
         nz, nx = section.shape
-        learnt = SectionPrior.learn(rng.child("training"), nz, nx, layout.block, layout.blur, TRAINING)
+        node = float(section["x"][1] - section["x"][0])
+        learnt = SectionPrior.learn(rng.child("training"), nz, nx, layout.block, layout.blur, TRAINING, node)
         prior = learnt.about(start, water)
         gap = shoot(fine, blurred, context, "start, fine") - shoot(
             spread.operator(prior.space), start, context, "start, coarse"
@@ -166,13 +167,13 @@ def shoot(operator: Operator, section: xr.DataArray, context: Context, label: st
         return torch.cat([operator.select("shot", [s])(m) for s in context.progress(shots, label, len(shots))])
 
 
-def stages_for(spread: Spread, cell: float, effort: float = 1.0) -> list[Stage]:
+def stages_for(spread: Spread, cell: float, effort: float = 1.0, slowest: float = 1450.0) -> list[Stage]:
     """Bands from half the peak frequency upwards, each simulated as coarsely as its waves allow."""
     plan = ((0.6, 10), (1.0, 10), (1.6, 10), (None, 12))
     found = []
     for share, iterations in plan:
         high = None if share is None else share * spread.peak
-        shortest = 1450.0 / (1.5 * high if high is not None else 1.2 * spread.top)
+        shortest = slowest / (1.5 * high if high is not None else 1.2 * spread.top)
         coarser = max(1, int(shortest / (NODES * cell)))
         found.append(Stage(high, min(coarser, 3), max(1, round(effort * iterations))))
     return found

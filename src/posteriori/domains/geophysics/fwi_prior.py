@@ -15,7 +15,7 @@ from posteriori.core.gaussian import Gaussian
 from posteriori.core.random import Rng
 from posteriori.core.space import Space
 from posteriori.core.support import Positive
-from posteriori.domains.geophysics.marmousi import coarsened, smoothed, synthetic_section, water_depth
+from posteriori.domains.geophysics.marmousi import SPACING, coarsened, smoothed, synthetic_section, water_depth
 
 
 class SeparableCovariance(Covariance):
@@ -90,18 +90,22 @@ class SectionPrior:
     sigma: float
 
     @staticmethod
-    def learn(rng: Rng, nz: int, nx: int, block: int, sigma: float, sections: int = 12) -> SectionPrior:
-        """From ``sections`` synthetic sections of (nz, nx) nodes, averaged over ``block`` × ``block``.
+    def learn(
+        rng: Rng, nz: int, nx: int, block: int, sigma: float, sections: int = 12, node: float = SPACING
+    ) -> SectionPrior:
+        """From ``sections`` synthetic sections of (nz, nx) nodes ``node`` [m] apart, in means of ``block`` × ``block``.
 
         The truth of an inversion never enters: its generator shares no numbers with it.
         """
-        differences = [_difference(synthetic_section(rng.child(i), nz, nx), block, sigma) for i in range(sections)]
+        differences = [
+            _difference(synthetic_section(rng.child(i), nz, nx, node), block, sigma) for i in range(sections)
+        ]
         rows = min(len(d) for d in differences)
         stack = torch.from_numpy(np.stack([d[:rows] for d in differences]))
         sd = stack.square().mean((0, 2)).sqrt()
         smooth = torch.nn.functional.avg_pool1d(sd[None, None], 15, 1, 7, count_include_pad=False)[0, 0]
         white = stack / smooth[:, None]
-        spacing = block * 7.5
+        spacing = block * node
         return SectionPrior(_lags(white, 1), _lags(white, 2), smooth.numpy(), spacing, sigma)
 
     def about(self, start: xr.DataArray, water: float) -> Gaussian:

@@ -33,10 +33,12 @@ class Spread:
     """Every source is heard by every receiver.
 
     Attributes:
-        sources, receivers: rows (z, x) [m].
+        sources: rows (z, x) [m]. receivers: the same, (R, 2), or (shots, R, 2) for each shot its own.
         peak: frequency of the Ricker wavelet [Hz]. top: corner [Hz] of the recording's anti-alias filter.
         interval: between recorded samples [s]. samples: of a trace.
         fastest: velocity [m/s] up to which simulations are stable.
+        surface: whether the first row of a section is a free surface.
+        response: what every recorded trace is multiplied by, (samples, samples), e.g. a filter; nothing without.
     """
 
     sources: np.ndarray
@@ -46,6 +48,8 @@ class Spread:
     interval: float
     samples: int
     fastest: float = 5500.0
+    surface: bool = False
+    response: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.peak < self.top < 0.5 / self.interval:
@@ -59,7 +63,7 @@ class Spread:
         """The recorded traces."""
         coords = {
             "shot": np.arange(len(self.sources)),
-            "receiver": np.arange(len(self.receivers)),
+            "receiver": np.arange(self.receivers.shape[-2]),
             "time": self.interval * np.arange(self.samples),
         }
         return Space("pressure", coords, "Pa")
@@ -126,7 +130,10 @@ class Spread:
         else:
             fired = torch.arange(len(codes)).repeat_interleave(len(points))
             survey = Survey(points.repeat(len(codes), 1), fired, codes.reshape(-1, 1) * wavelet, receivers)
-        return Recorded(Acoustic(space, survey, dt, ORDER, RING), self.recorder(cell), self.space.labels("time"))
+        acoustic = Acoustic(space, survey, dt, ORDER, RING, surface=self.surface)
+        written = self.recorder(cell)
+        matrix = written if self.response is None else self.response.to(written) @ written
+        return Recorded(acoustic, matrix, self.space.labels("time"))
 
 
 class Recorded(Operator):

@@ -13,18 +13,24 @@ from posteriori.core import units
 from posteriori.core.errors import DataError, OptionError
 from posteriori.core.random import Rng
 from posteriori.domains.geophysics.segy import read_segy
+from posteriori.domains.geophysics.ubc import read_mesh, read_model
+from posteriori.physics.prism_mesh import borders
 
 SPACING = 7.5
 """Node spacing of the raw Marmousi file that circulates as ``vp_marmousi_bi`` [m]."""
 SHAPE = (1601, 401)
 """Its nodes along x and z; z is fastest."""
+MOST = 5e7
+"""Cells of a section."""
 WATER = 1500.0
 ROCKS = (300.0, 9000.0)
 """Velocities [m/s] outside which a file is taken to be something else."""
 
 
-def read_section(path: str | Path, shape: tuple[int, int] | None = None, spacing: float = SPACING) -> xr.DataArray:
-    """P velocity [m/s] over (z, x) [m], from raw little-endian float32, ``.npy``, netCDF or SEG-Y.
+def read_section(
+    path: str | Path, shape: tuple[int, int] | None = None, spacing: float = SPACING, mesh: Path | None = None
+) -> xr.DataArray:
+    """P velocity [m/s] over (z, x) [m], from raw little-endian float32, ``.npy``, netCDF, SEG-Y or UBC-GIF's text.
 
     Raw files and ``.npy`` are (x, z), z fastest, as the Marmousi file is. km/s are told from m/s by their size.
 
@@ -32,6 +38,7 @@ def read_section(path: str | Path, shape: tuple[int, int] | None = None, spacing
         path: the file.
         shape: nodes (nx, nz) of a raw file; Marmousi's without.
         spacing: of the nodes [m], both ways; netCDF brings its own.
+        mesh: of a UBC-GIF model, one cell wide across the section; resampled to squares of its smallest cell.
 
     Raises:
         DataError: no such file, a wrong length, or values that are no velocities; the message says which and where.
@@ -41,6 +48,8 @@ def read_section(path: str | Path, shape: tuple[int, int] | None = None, spacing
         raise DataError(f"there is no file {path}.")
     if not spacing > 0:
         raise OptionError(f"spacing {spacing} m must be positive.")
+    if mesh is not None:
+        return _on_mesh(path, mesh)
     if path.suffix == ".nc":
         return _labelled(path)
     if path.suffix in (".segy", ".sgy"):
@@ -182,6 +191,25 @@ def _labelled(path: Path) -> xr.DataArray:
 def _stated(array: xr.DataArray, unit: str) -> np.ndarray:
     """The numbers of an array in ``unit``, converted where the attribute ``units`` states another."""
     return np.asarray(array.values, float) * units.factor(str(array.attrs.get("units") or unit), unit)
+
+
+def _on_mesh(path: Path, mesh: Path) -> xr.DataArray:
+    """A UBC-GIF model whose mesh has one cell in easting or in northing, on square cells."""
+    space = read_mesh(mesh, "velocity", "m/s")
+    nz, ny, nx = space.shape
+    if min(ny, nx) != 1:
+        raise DataError(f"{mesh} has {nx} cells east and {ny} north; a section is one cell wide: cut a slice first.")
+    edges = borders(space, "z"), borders(space, "x" if ny == 1 else "y")
+    cell = float(min(np.diff(e).min() for e in edges))
+    z, x = (e[0] + cell * (0.5 + np.arange(max(1, round((e[-1] - e[0]) / cell)))) for e in edges)
+    if min(len(z), len(x)) < 8 or len(z) * len(x) > MOST:
+        raise DataError(
+            f"{mesh} makes {len(z)} × {len(x)} square cells of {cell:g} m; 8 × 8 to {MOST:g} in all are taken: "
+            "leave padding cells out, or widen the smallest."
+        )
+    values = read_model(path, space).values.numpy().reshape(nz, -1)
+    row, column = (np.searchsorted(e, c).clip(1, len(e) - 1) - 1 for e, c in zip(edges, (z, x), strict=True))
+    return _checked(path, values[np.ix_(row, column)], z, x)
 
 
 def _checked(path: Path, values: np.ndarray, z: np.ndarray, x: np.ndarray) -> xr.DataArray:

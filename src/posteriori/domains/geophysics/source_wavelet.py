@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from posteriori.core.errors import OptionError
+from posteriori.core.errors import DataError, OptionError
 from posteriori.domains.geophysics.misfits import TraceMisfit
 
 
@@ -34,6 +34,38 @@ def filtered(traces: Tensor, response: Tensor) -> Tensor:
     n = 2 * traces.shape[-1]
     spectrum = torch.fft.rfft(traces, n) * torch.fft.rfft(response, n)[..., None, :]
     return torch.fft.irfft(spectrum, n)[..., : traces.shape[-1]]
+
+
+def fit_taps(data: Tensor, prediction: Tensor, weight: Tensor, lags: range, damping: float = 1e-3) -> Tensor:
+    """The short filter f (lags,) for which Σ weight² (data - f * prediction)² is least, over (shot, receiver, time).
+
+    Unlike :func:`estimate_filter` it respects mutes and gaps, where ``weight`` is 0. ``damping`` times the mean square
+    of what the filter acts on is added to the normal equations' diagonal.
+
+    Raises:
+        DataError: nothing is weighted, or the predictions are silent there.
+    """
+    many, n = len(lags), data.shape[-1]
+    gram, right = torch.zeros(many, many, dtype=torch.float64), torch.zeros(many, dtype=torch.float64)
+    for d, p, w in zip(data.double(), prediction.double(), weight.double(), strict=True):
+        padded = torch.nn.functional.pad(p, (max(0, lags[-1]), max(0, -lags[0])))
+        first = max(0, lags[-1])
+        shifted = torch.stack([padded[..., first - lag : first - lag + n] * w for lag in lags]).flatten(1)
+        gram += shifted @ shifted.mT
+        right += shifted @ (d * w).flatten()
+    level = float(gram.diagonal().mean())
+    if not level > 0:
+        raise DataError("no wavelet can be estimated: the predictions are silent wherever records were kept.")
+    taps: Tensor = torch.linalg.solve(gram + damping * level * torch.eye(many, dtype=torch.float64), right)
+    return taps
+
+
+def taps_matrix(taps: Tensor, lags: range, steps: int) -> Tensor:
+    """Convolution with the filter of :func:`fit_taps`, (steps, steps)."""
+    found = torch.zeros(steps, steps, dtype=torch.float64)
+    for lag, tap in zip(lags, taps, strict=True):
+        found += torch.diag_embed(tap.double().expand(steps - abs(lag)), -lag)
+    return found
 
 
 class FreeWavelet(TraceMisfit):
