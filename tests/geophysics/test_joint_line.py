@@ -200,6 +200,8 @@ def test_bad_stations_are_refused(
     ("options", "match"),
     [
         ({"gravity": None}, "both picks= and gravity="),
+        ({"picks": None, "gravity": None, "depth": 800.0}, "depth= speaks of your own line"),
+        ({"spread": 1.0}, "there are 0 picks"),
         ({"depth": -5.0}, "go deeper"),
         ({"cell": 1.0}, "at most"),
         ({"velocity_sd": 0.0}, "velocity_sd=0 must be positive"),
@@ -211,5 +213,5 @@ def test_bad_options_are_refused(
     known: tuple[Line, torch.Tensor], tmp_path: Path, options: dict[str, float | None], match: str
 ) -> None:
     picks, stations = write(known[0], tmp_path)
-    with pytest.raises(OptionError, match=match):
+    with pytest.raises((OptionError, DataError), match=match):
         replace(Study(picks=picks, gravity=stations), **options)(Context())  # type: ignore[arg-type]

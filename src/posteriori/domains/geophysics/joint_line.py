@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from posteriori.core import memory
 from posteriori.core.algebra import Dense
 from posteriori.core.errors import DataError, OptionError
 from posteriori.core.noise import Normal
@@ -165,6 +166,7 @@ def section(picks: Picks, stations: LineStations, cell: float | None, depth: flo
     for name, many in (("picks", live), ("stations", len(stations))):
         if many < FEWEST[name]:
             raise DataError(f"there are {many} {name}; a section with a held-out check needs {FEWEST[name]} or more.")
+    memory.require(6.0 * 8 * live**2, f"the covariance of {live} picks", "give spread= or thin the picks")
     ends = np.concatenate([picks.sources, picks.receivers])
     (top, left), (lowest, right) = ends.min(0), ends.max(0)
     if right < stations.x.min() or left > stations.x.max():

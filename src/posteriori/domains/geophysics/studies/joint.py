@@ -28,6 +28,7 @@ from posteriori.physics.section_gravity import SectionGravity
 PARTS = {"velocity": 0, "density": 1}
 SHOWN_METHODS = ("joint", "seismic", "gravity")
 DRAWS = 100
+OWN = ("depth", "cell", "surface", "gradient", "velocity_sd", "density_sd", "length", "time_error", "gravity_error")
 SPREAD, ROUNDS = 6000.0, 2
 """Longest offset [m] and Gauss-Newton steps of the random models."""
 
@@ -65,8 +66,7 @@ class Study:
     rounds: int | None = None
     """Gauss-Newton steps by which the rays are found; without, 2 for random models, until they settle for yours."""
     depth: float | None = None
-    """How deep the section of your line reaches [m]; without, 0.6 of the widest offset. All options from here on speak
-    of your files."""
+    """How deep the section of your line reaches [m]; without, 0.6 of the widest offset."""
     cell: float | None = None
     """Width of its cells [m]; without, a sixtieth of the line."""
     surface: float | None = None
@@ -94,6 +94,8 @@ class Study:
             raise OptionError(f"models={self.models}, rounds={self.rounds}; give at least two models and one round.")
         if self.picks is not None or self.gravity is not None:
             return outcome(self._asked(), context)
+        if given := [name for name in OWN if getattr(self, name) is not None]:
+            raise OptionError(f"{given[0]}= speaks of your own line; give picks= and gravity= with it.")
         spread, rounds = self.spread if self.spread is not None else SPREAD, self.rounds or ROUNDS
         survey = Survey(spread=spread, scatter=self.scatter, deep=self.deep)
         models = 8 if self.quick else self.models
