@@ -148,3 +148,18 @@ def test_a_ubc_model_is_read_on_its_mesh(tmp_path: Path) -> None:
     assert found.shape == (10, 12)
     np.testing.assert_allclose(found.values[[0, 7, 8, 9]], values[[0, 7, 8, 8], 0])
     np.testing.assert_allclose(found["x"], 10 + 20.0 * np.arange(12))
+
+
+def test_a_channel_turned_over_against_the_others_is_named(survey: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    held = read_segy(survey[0])
+    held.values[held["channel"].values == 10] *= -1
+    path = write_segy(tmp_path / "turned.sgy", held)
+    with pytest.raises(DataError, match=r"receivers \[9\] .* turned over"):
+        Study(data=path, start=survey[1], band=BAND, blur=200.0, effort=0.1)(Context(Rng(2)))
+
+
+def test_without_a_band_the_records_and_the_cells_choose_it(survey: tuple[Path, Path, Path]) -> None:
+    """The Ricker wavelet of 5 Hz falls to a tenth at 1.0 and 10.8 Hz; two periods in the record bound the lower."""
+    low, high = read_records(survey[0], read_section(survey[1]), Treatment(), BOUNDS).band
+    assert 1.0 < low < 2.5
+    assert 8.0 < high < 12.0
