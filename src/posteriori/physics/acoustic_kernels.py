@@ -63,7 +63,7 @@ def _steps(
     keep, reach = len(y) > 0, len(mesh.down) - 1
     one, rows = lanes(w), mesh.top + mesh.nz + mesh.width
     above[:] = 0
-    next_tap = np.zeros(2, np.int64)
+    taps = np.zeros(2, np.int64)
     for front in range(0, rows + (len(rates) - 1) * reach, BLOCK):
         for s in range(len(rates)):
             low, high = max(front - s * reach, 0), min(front + BLOCK - s * reach, rows)
@@ -87,38 +87,65 @@ def _steps(
             for c in range(mesh.right, mesh.stride, one):
                 side(mesh, w, a, b, c2, fx, fz, above, lag, y, c, first, end)
             ring_rows(mesh, w, a, b, c2, fx, fz, above, lag, y, end, high)
-            t = next_tap[s]
-            while t < len(fired.at) and fired.at[t] < mesh.base + high * mesh.stride:
-                w[b + fired.at[t]] += c2[fired.at[t]] * fired.weight[t] * rates[s, fired.point[t]]
-                t += 1
-            next_tap[s] = t
+            taps[s] = _inject(w[b:], c2, fired, rates[s], taps[s], mesh.base + high * mesh.stride)
             if mesh.surface and front == 0 and len(rates) > 1:
                 _mirror(mesh, w[b:])
 
 
 @compiled
-def _step_back(mesh: Any, u: Any, un: Any, z: Any, zp: Any, g: Any, c2: Any, fx: Any, fz: Any, above: Any) -> None:
-    """u_(n-1) over ``un`` in the model, z_n over ``zp``, and the image ``g`` += u_n (L z + D⁻φ)."""
-    one, rows = lanes(u), mesh.top + mesh.nz + mesh.width
+def _steps_back(
+    mesh: Any,
+    u: Any,
+    un: Any,
+    z: Any,
+    zp: Any,
+    image: Any,
+    c2: Any,
+    fx: Any,
+    fz: Any,
+    above: Any,
+    fired: Any,
+    heard: Any,
+    wavelets: Any,
+    residual: Any,
+    n: int,
+    many: int,
+) -> None:
+    """u_(n-1) over ``un`` in the model, z_n over ``zp``, ``image`` += u_n (L z + D⁻φ + r)_n; twice if ``many`` is 2.
+
+    The second step follows by as many rows as the stencil reaches, as in :func:`_steps`.
+    """
+    one, rows, reach = lanes(u), mesh.top + mesh.nz + mesh.width, len(mesh.down) - 1
     above[:] = 0
-    for low in range(0, rows, BLOCK):
-        high = min(low + BLOCK, rows)
-        first, end = model(mesh, low, high)
-        ring_rows_back(mesh, u, z, zp, g, c2, fx, fz, above, low, first)
-        for c in range(0, mesh.left, one):
-            side_back(mesh, u, un, z, zp, g, c2, fx, fz, above, c, first, end)
-        for k in range(first, end):
-            begin = mesh.base + k * mesh.stride
-            for j in range(begin + mesh.left, begin + mesh.right, one):
-                here, there, speed = load(u, j), load(z, j), load(c2, j)
-                value = laplacian(z, j, mesh.stride, mesh.across, mesh.down)
-                past = laplacian(u, j, mesh.stride, mesh.across, mesh.down)
-                store(g, j, load(g, j) + here * value)
-                store(zp, j, (there + there) - load(zp, j) + speed * value)
-                store(un, j, (here + here) - load(un, j) + speed * past)
-        for c in range(mesh.right, mesh.stride, one):
-            side_back(mesh, u, un, z, zp, g, c2, fx, fz, above, c, first, end)
-        ring_rows_back(mesh, u, z, zp, g, c2, fx, fz, above, end, high)
+    source, receiver = np.zeros(2, np.int64), np.zeros(2, np.int64)
+    for front in range(0, rows + (many - 1) * reach, BLOCK):
+        for s in range(many):
+            low, high = max(front - s * reach, 0), min(front + BLOCK - s * reach, rows)
+            if low >= high:
+                continue
+            a, b, y, v = (u, un, z, zp) if s == 0 else (un, u, zp, z)
+            lag, limit = s * mesh.stride, mesh.base + high * mesh.stride
+            first, end = model(mesh, low, high)
+            ring_rows_back(mesh, a, y, v, image, c2, fx, fz, above, lag, low, first)
+            for c in range(0, mesh.left, one):
+                side_back(mesh, a, b, y, v, image, c2, fx, fz, above, lag, c, first, end)
+            for k in range(first, end):
+                begin = mesh.base + k * mesh.stride
+                for j in range(begin + mesh.left, begin + mesh.right, one):
+                    here, there, speed = load(a, j), load(y, j), load(c2, j)
+                    value = laplacian(y, j, mesh.stride, mesh.across, mesh.down)
+                    past = laplacian(a, j, mesh.stride, mesh.across, mesh.down)
+                    store(image, j, load(image, j) + here * value)
+                    store(v, j, (there + there) - load(v, j) + speed * value)
+                    store(b, j, (here + here) - load(b, j) + speed * past)
+            for c in range(mesh.right, mesh.stride, one):
+                side_back(mesh, a, b, y, v, image, c2, fx, fz, above, lag, c, first, end)
+            ring_rows_back(mesh, a, y, v, image, c2, fx, fz, above, lag, end, high)
+            source[s] = _inject(b, c2, fired, wavelets[n - s], source[s], limit)
+            receiver[s] = _observe(v, a, image, c2, heard, residual, n - s, receiver[s], limit)
+            if mesh.surface and front == 0 and many > 1:
+                _mirror(mesh, b)
+                _mirror(mesh, v)
 
 
 @compiled
@@ -131,10 +158,23 @@ def _mirror(mesh: Any, field: Any) -> None:
 
 
 @compiled
-def _inject(field: Any, c2: Any, fired: Any, rates: Any) -> None:
-    """field += c2 Σ weight rate."""
-    for t in range(len(fired.at)):
+def _inject(field: Any, c2: Any, fired: Any, rates: Any, t: int, limit: int) -> int:
+    """field += c2 Σ weight rate from tap ``t`` to the first at or behind node ``limit``, which is returned."""
+    while t < len(fired.at) and fired.at[t] < limit:
         field[fired.at[t]] += c2[fired.at[t]] * fired.weight[t] * rates[fired.point[t]]
+        t += 1
+    return t
+
+
+@compiled
+def _observe(z: Any, u: Any, image: Any, c2: Any, heard: Any, residual: Any, n: int, t: int, limit: int) -> int:
+    """Sample ``n`` of the residual into the adjoint field and the image; taps as in :func:`_inject`."""
+    while t < len(heard.at) and heard.at[t] < limit:
+        share = heard.weight[t] * residual[heard.point[t], n]
+        z[heard.at[t]] += c2[heard.at[t]] * share
+        image[heard.at[t]] += u[heard.at[t]] * share
+        t += 1
+    return t
 
 
 @compiled
@@ -203,7 +243,8 @@ def _replay(
 def backward(
     mesh: Any,
     sources: Any,
-    receivers: Any,
+    inner: Any,
+    heard: Any,
     wavelets: Any,
     c2: Any,
     last: Any,
@@ -217,38 +258,32 @@ def backward(
     """image += Σ_n u_n (L z + D⁻φ + r)_n: what c2 ∂/∂c2 of ⟨traces, residual⟩ is.
 
     The field runs back in time in the model while its adjoint does everywhere; in the ring, which absorbs and cannot
-    be run back, it is replayed forward in pieces of ``every`` steps.
+    be run back, it is replayed forward in pieces of ``every`` steps. ``inner`` are the sources' nodes in the model.
     """
     u, un = last
     zs, fx, fz, above = state
     z, zp = zs[: len(zs) // 2], zs[len(zs) // 2 :]
     every, ring = tape[2], tape[4]
     steps = len(wavelets)
-    _inject_image(z, u, image, c2, receivers, residual, steps - 1)
+    _observe(z, u, image, c2, heard, residual, steps - 1, 0, len(z))
     u, un = un, u
-    for n in range(steps - 2, 0, -1):
+    n = steps - 2
+    while n > 0:
         begin = n // every * every
         if n == steps - 2 or n == begin + every - 1:
             _replay(mesh, sources, wavelets, c2, again, tape, begin, n, pieces)
+        many = 2 if n > max(begin, 1) else 1
         unpack(mesh, u, pieces[(n - begin) * ring :])
+        if many == 2:
+            unpack(mesh, un, pieces[(n - 1 - begin) * ring :])
         if mesh.surface:
             _mirror(mesh, u)
             _mirror(mesh, z)
-        _step_back(mesh, u, un, z, zp, image, c2, fx, fz, above)
-        _inject(un, c2, sources, wavelets[n])
-        _inject_image(zp, u, image, c2, receivers, residual, n)
-        u, un = un, u
-        z, zp = zp, z
-
-
-@compiled
-def _inject_image(z: Any, u: Any, image: Any, c2: Any, taps: Any, residual: Any, n: int) -> None:
-    """Add sample ``n`` of the residual to the adjoint field and to the image."""
-    for p in range(len(residual)):
-        for t in range(taps.start[p], taps.start[p + 1]):
-            share = taps.weight[t] * residual[p, n]
-            z[taps.at[t]] += c2[taps.at[t]] * share
-            image[taps.at[t]] += u[taps.at[t]] * share
+        _steps_back(mesh, u, un, z, zp, image, c2, fx, fz, above, inner, heard, wavelets, residual, n, many)
+        if many == 1:
+            u, un = un, u
+            z, zp = zp, z
+        n -= many
 
 
 @compiled
@@ -279,6 +314,6 @@ def linearised(
         v = x[past : past + half]
         for j in range(mesh.base, mesh.base + (mesh.top + mesh.nz + mesh.width) * mesh.stride, one):
             store(v, j, load(v, j) + load(change, j) * load(y, j))
-        _inject(v, change, sources, wavelets[n])
+        _inject(v, change, sources, wavelets[n], 0, len(v))
         _record(v, receivers, traces, n + 1)
         now, past = past, now

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from posteriori.core.optional import require
-from posteriori.physics.acoustic_lanes import lanes, laplacian, load, shifted, splat, store
+from posteriori.physics.acoustic_lanes import first, lanes, laplacian, load, shifted, splat, store
 from posteriori.physics.acoustic_strips import Function, compiled
 
 numba = require("numba", "geophysics")
@@ -176,16 +176,16 @@ def _image(g: Any, u: Any, j: int, value: Any) -> None:
 
 
 @inlined
-def _undo(mesh: Any, u: Any, un: Any, c2: Any, j: int) -> None:
-    """u_(n-1) over ``un``, where nothing is absorbed."""
-    here = load(u, j)
-    past = laplacian(u, j, mesh.stride, mesh.across, mesh.down)
-    store(un, j, (here + here) - load(un, j) + load(c2, j) * past)
+def _undo(mesh: Any, u: Any, un: Any, c2: Any, j: int, c: int) -> None:
+    """u_(n-1) over ``un`` in the model's lanes of the vector at column ``c``; those of the ring stay."""
+    here, old = load(u, j), load(un, j)
+    new = (here + here) - old + load(c2, j) * laplacian(u, j, mesh.stride, mesh.across, mesh.down)
+    store(un, j, first(mesh.edge - c, old, first(mesh.edge + mesh.nx - c, new, old)))
 
 
 @compiled
 def ring_rows_back(
-    mesh: Any, u: Any, z: Any, zp: Any, g: Any, c2: Any, fx: Any, fz: Any, above: Any, low: int, high: int
+    mesh: Any, u: Any, z: Any, zp: Any, g: Any, c2: Any, fx: Any, fz: Any, above: Any, lag: int, low: int, high: int
 ) -> None:
     """The adjoint's step and the image in whole rows of the ring."""
     one = lanes(z)
@@ -196,9 +196,9 @@ def ring_rows_back(
         for c in range(0, mesh.stride, one):
             own = band if mesh.left <= c < mesh.right else _corner(z, mesh, k, c)
             j = begin + c
-            fresh, before, phiz, value = _ring(z, j, zp, j, c2, fx, fz, mesh, j, own, before, load(above, c))
+            fresh, before, phiz, value = _ring(z, j, zp, j, c2, fx, fz, mesh, j, own, before, load(above, lag + c))
             store(zp, j, fresh)
-            store(above, c, phiz)
+            store(above, lag + c, phiz)
             _image(g, u, j, value)
 
 
@@ -214,6 +214,7 @@ def side_back(
     fx: Any,
     fz: Any,
     above: Any,
+    lag: int,
     c: int,
     low: int,
     high: int,
@@ -221,7 +222,7 @@ def side_back(
     """The adjoint's step, the image, and the field one step back in the ring's vector ``c`` in rows of the model."""
     own = _corner(z, mesh, mesh.top, c)
     beside, one = 2 * mesh.stride, lanes(z)
-    phiz = load(above, c)
+    phiz = load(above, lag + c)
     for k in range(low, high):
         j = mesh.base + k * mesh.stride + c
         before = load(above, beside)
@@ -230,5 +231,5 @@ def side_back(
         beside += one
         store(zp, j, fresh)
         _image(g, u, j, value)
-        _undo(mesh, u, un, c2, j)
-    store(above, c, phiz)
+        _undo(mesh, u, un, c2, j, c)
+    store(above, lag + c, phiz)

@@ -44,9 +44,11 @@ class Shots:
             own = survey.firing(shot)
             self.sources.append(_fired(section.taps(survey.points[own].numpy(), dtype, scale)))
             self.wavelets.append(np.ascontiguousarray(survey.wavelets[own].numpy().T, dtype))
+        self.inner = [self._within(fired) for fired in self.sources]
         many = survey.size if survey.receivers.ndim == 3 else 1
         listening = [section.taps(survey.listening(shot).numpy(), dtype) for shot in range(many)]
         self.receivers = listening * (survey.size // many)
+        self.heard = [_fired(taps) for taps in listening] * (survey.size // many)
         self.channels = survey.channels
         self._factor = section.factor(dtype)
 
@@ -104,7 +106,19 @@ class Shots:
         given = np.ascontiguousarray(residual)
         with _flushed():
             kernels.backward(
-                self.mesh, *self._shot(shot), c2, last, self._state(), self._state(), given, kept, pieces, image
+                self.mesh,
+                self.sources[shot],
+                self.inner[shot],
+                self.heard[shot],
+                self.wavelets[shot],
+                c2,
+                last,
+                self._state(),
+                self._state(),
+                given,
+                kept,
+                pieces,
+                image,
             )
         return self.section.whole(image)
 
@@ -125,6 +139,13 @@ class Shots:
 
     def _shot(self, shot: int) -> tuple[Fired, Taps, Floats]:
         return self.sources[shot], self.receivers[shot], self.wavelets[shot]
+
+    def _within(self, fired: Fired) -> Fired:
+        """Those nodes of ``fired`` that are the model's."""
+        own = np.zeros(self.section.size(self.dtype), bool).reshape(-1, self.mesh.stride)
+        top, left = self.section.reach + self.section.top, self.mesh.edge
+        own[top : top + self.section.nz, left : left + self.section.nx] = True
+        return Fired(*(values[own.ravel()[fired.at]] for values in fired))
 
     def _zeros(self) -> Floats:
         return aligned(self.section.size(self.dtype), self.dtype)
