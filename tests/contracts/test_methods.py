@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import posteriori.inference
-from posteriori import Draws, Gaussian, Posterior, Rng, infer
+from posteriori import Draws, Gaussian, Operator, Posterior, Rng, infer
 from posteriori.core.covariance import DenseCovariance, ScaledCovariance
 from posteriori.core.infer import Approximate
 from posteriori.core.run import Context
@@ -36,7 +36,7 @@ from posteriori.testing.methods import (
 )
 from posteriori.testing.reference import closed_form
 
-METHODS = every(posteriori.inference)
+METHODS = [c for c in every(posteriori.inference) if not issubclass(c, Operator)]
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda c: c.__name__)

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 import posteriori.core
+import posteriori.decide
 import posteriori.domains
+import posteriori.inference
+import posteriori.learn
 import posteriori.physics
 from posteriori import Operator, Rng, Space
 from posteriori.core.algebra import Dense, Stack
@@ -28,9 +31,15 @@ from posteriori.testing.operators import (
     check_vjp,
 )
 
-FOUND = [
-    c for p in (posteriori.core, posteriori.physics, posteriori.domains) for c in every(p) if issubclass(c, Operator)
-]
+PACKAGES = (
+    posteriori.core,
+    posteriori.physics,
+    posteriori.learn,
+    posteriori.inference,
+    posteriori.decide,
+    posteriori.domains,
+)
+FOUND = [c for p in PACKAGES for c in every(p) if issubclass(c, Operator)]
 
 
 @pytest.mark.parametrize("operator", FOUND, ids=lambda c: c.__name__)

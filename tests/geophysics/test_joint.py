@@ -167,6 +167,9 @@ def test_pictures_are_drawn(run: Trial, survey: Survey) -> None:
 def test_bad_options_are_refused() -> None:
     with pytest.raises(OptionError, match="scatter"):
         Survey(scatter=1.5)
+    for spread in (-1.0, 1.0, 1e9):
+        with pytest.raises(OptionError, match=r"longest offset of .* between 300 m and the section's 20000 m"):
+            Survey(spread=spread)
     with pytest.raises(OptionError, match="deep"):
         Survey(deep=5000.0)
     with pytest.raises(OptionError, match="models=1"):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from posteriori.core import units
-from posteriori.core.errors import ShapeError
+from posteriori.core.errors import DataError, ShapeError
 from posteriori.core.operator import TorchOperator
 from posteriori.core.space import Space
 from posteriori.core.support import Positive
@@ -25,6 +25,9 @@ class DensityOfVelocity(TorchOperator, ABC):
 
     Args:
         domain: velocities, on any grid.
+
+    Raises:
+        DataError: when it is called, a velocity below zero.
     """
 
     def __init__(self, domain: Space) -> None:
@@ -39,6 +42,11 @@ class DensityOfVelocity(TorchOperator, ABC):
 
     def forward(self, m: Tensor) -> Tensor:
         """The densities."""
+        if bool((m < 0).any()):
+            raise DataError(
+                f"a velocity of {float(m.min()):.4g} {self.domain.unit} is negative ({int((m < 0).sum())} such cells): "
+                "mend it, or bound the search from below."
+            )
         return self.density(m * self.per_unit)
 
     def slope(self, m: Tensor) -> Tensor:

@@ -65,9 +65,15 @@ class Survey:
     def __post_init__(self) -> None:
         if not 0 < self.scatter < 1:
             raise OptionError(f"a scatter of {self.scatter:g} must lie in (0, 1): 0 is a law, 1 is no link.")
-        positive = (self.spread, self.time_error, self.gravity_error, self.velocity_spread, *self.lengths)
-        if not min(positive) > 0 or not self.spread > NEAREST:
-            raise OptionError(f"{self}: errors, lengths and spreads must be positive, the longest offset above 300 m.")
+        if not NEAREST < self.spread <= WIDTH:
+            raise OptionError(
+                f"a longest offset of {self.spread:g} m must lie between {NEAREST:g} m and the section's {WIDTH:g} m."
+            )
+        positive = (self.time_error, self.gravity_error, self.velocity_spread, *self.lengths)
+        if not min(positive) > 0:
+            raise OptionError(
+                f"errors {positive[:2]}, the velocity's spread and lengths {positive[2:]} must be positive."
+            )
         if not 0 < self.deep < DEPTH:
             raise OptionError(f"deep={self.deep:g} must lie in the section, between 0 and {DEPTH:g} m.")
 
