@@ -25,9 +25,6 @@ class DensityOfVelocity(TorchOperator, ABC):
 
     Args:
         domain: velocities, on any grid.
-
-    Raises:
-        DataError: when it is called, a velocity below zero.
     """
 
     def __init__(self, domain: Space) -> None:
@@ -42,11 +39,6 @@ class DensityOfVelocity(TorchOperator, ABC):
 
     def forward(self, m: Tensor) -> Tensor:
         """The densities."""
-        if bool((m < 0).any()):
-            raise DataError(
-                f"a velocity of {float(m.min()):.4g} {self.domain.unit} is negative ({int((m < 0).sum())} such cells): "
-                "mend it, or bound the search from below."
-            )
         return self.density(m * self.per_unit)
 
     def slope(self, m: Tensor) -> Tensor:
@@ -57,6 +49,9 @@ class DensityOfVelocity(TorchOperator, ABC):
 class Gardner(DensityOfVelocity):
     """ρ = 310 v^0.25: brine-saturated sediments, but evaporites and coal.
 
+    Raises:
+        DataError: when it is called, a velocity below zero, of which the curve knows nothing.
+
     Reference: Gardner, Gardner & Gregory (1974), Formation velocity and density, Geophysics 39, 770.
     """
 
@@ -65,6 +60,11 @@ class Gardner(DensityOfVelocity):
     )
 
     def density(self, v: Tensor) -> Tensor:
+        if bool((v < 0).any()):
+            raise DataError(
+                f"a velocity of {float(v.min()):.4g} m/s is negative ({int((v < 0).sum())} such cells): mend it, or "
+                "bound the search from below."
+            )
         return GARDNER[0] * v ** GARDNER[1]
 
     @staticmethod
