@@ -1,0 +1,1 @@
+"""Studies of molecules and lattices; each file is one."""
