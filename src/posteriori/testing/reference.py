@@ -11,7 +11,10 @@ from torch import Tensor
 from posteriori.core.errors import UnanswerableError
 from posteriori.core.noise import Normal
 from posteriori.core.prior import GaussianLaw
-from posteriori.core.target import Inverse, Target
+from posteriori.core.support import Classes
+from posteriori.core.target import Boltzmann, Inverse, Target
+
+MOST_STATES = 2**16
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,13 @@ class ClosedForm:
 def closed_form(target: Target) -> ClosedForm:
     """H = K⁻¹ + Jᵀ R⁻¹ J; mean μ + H⁻¹ Jᵀ R⁻¹ (d - J μ - b); evidence from |H| |K| |R|. J column by column.
 
+    Of an energy over few classes, sums over all its states.
+
     Raises:
-        UnanswerableError: the question is not linear-Gaussian, or something in it learns.
+        UnanswerableError: the question is neither, or something in it learns.
     """
+    if isinstance(target, Boltzmann) and isinstance(target.space.support, Classes):
+        return _summed(target, len(target.space.support.names))
     if not (
         isinstance(target, Inverse)
         and target.operator.linear
@@ -53,3 +60,18 @@ def closed_form(target: Target) -> ClosedForm:
     log_det = torch.logdet(h) + torch.logdet(k) + variance.log().sum()
     evidence = -0.5 * (quadratic + log_det + codomain.size * log(2 * pi))
     return ClosedForm(mu + shift, torch.linalg.inv(h), evidence)
+
+
+def _summed(target: Boltzmann, classes: int) -> ClosedForm:
+    """Mean and covariance of the codes 0, 1, … and log Σ exp(-energy)."""
+    space = target.space
+    if classes**space.size > MOST_STATES:
+        raise UnanswerableError(f"{space} has {classes}^{space.size} states, too many to be summed.")
+    digits = classes ** torch.arange(space.size)
+    x = (torch.arange(classes**space.size)[:, None] // digits % classes).double()
+    with torch.no_grad():
+        log_p = -target.energy(space.unflat(x))
+    evidence = torch.logsumexp(log_p, 0)
+    p = (log_p - evidence).exp()
+    mean = p @ x
+    return ClosedForm(mean, (x - mean).mT @ (p[:, None] * (x - mean)), evidence)
