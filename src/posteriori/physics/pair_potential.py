@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from posteriori.core.errors import OptionError
 from posteriori.core.operator import TorchOperator
 from posteriori.core.space import Space
+from posteriori.physics.compiled import CompiledEnergy, Function
+from posteriori.physics.pair_kernels import DOUBLE_WELL_PAIRS, LENNARD_JONES
 
 AXES = ("x", "y", "z")
 
@@ -52,6 +56,11 @@ class PairPotential(TorchOperator, ABC):
             energy = energy + self.trap * (m - m.mean(-2, keepdim=True)).square().sum((-2, -1)) / 2
         return energy
 
+    def in_code(self, functions: Mapping[int, Function], *law: float) -> CompiledEnergy:
+        """The compiled form whose function is given for each number of dimensions; it reads the trap, then ``law``."""
+        axes = self.domain.shape[1]
+        return CompiledEnergy(functions[axes], np.array([self.trap, *law], dtype=np.float64), axes)
+
 
 class DoubleWellPairs(PairPotential):
     """DW4: four particles in the plane, u = 0.9 r⁴ - 4 r², r = d - 4, in units of kT.
@@ -67,6 +76,10 @@ class DoubleWellPairs(PairPotential):
     def pair(self, squared: Tensor) -> Tensor:
         r = squared.sqrt() - 4
         return 0.9 * r**4 - 4 * r.square()
+
+    def compiled(self) -> CompiledEnergy:
+        """The same energy in compiled code."""
+        return self.in_code(DOUBLE_WELL_PAIRS)
 
     @staticmethod
     def example() -> DoubleWellPairs:
@@ -91,6 +104,10 @@ class LennardJones(PairPotential):
     def pair(self, squared: Tensor) -> Tensor:
         inverse = squared.pow(-3)
         return self.depth * (inverse.square() - 2 * inverse)
+
+    def compiled(self) -> CompiledEnergy:
+        """The same energy in compiled code."""
+        return self.in_code(LENNARD_JONES, self.depth)
 
     @staticmethod
     def example() -> LennardJones:
