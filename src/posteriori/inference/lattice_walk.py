@@ -74,7 +74,7 @@ def measured(spins: Spins, coupling: float) -> tuple[Floats, Floats]:
 
 
 def draws_of(model: Ising, spins: Spins, coupling: float, move: Move, length: Length, context: Context) -> Draws:
-    """The rows of chains that start at ``spins``, chain after chain, as classes, with each row's energy [J] in ``stats``."""
+    """Rows, as classes, of chains that start at ``spins``, chain after chain; ``stats`` hold each row's energy [J]."""
     memory.require(4 * len(spins) * length.draws * model.domain.size, f"{length.draws} draws of {len(spins)} chains")
     steps = walk(spins, coupling, move, length, context.rng.child("moves"))
     kept = np.empty((len(spins), length.draws, *spins.shape[1:]), np.float32)

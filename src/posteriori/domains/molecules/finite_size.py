@@ -1,4 +1,4 @@
-"""Finite-size scaling: where a lattice orders and how fast, from Binder cumulants of (coarse) spins at several sizes."""
+"""Finite-size scaling: where a lattice orders and how fast, from Binder cumulants of coarse spins at several sizes."""
 
 from __future__ import annotations
 
