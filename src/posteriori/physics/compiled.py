@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,10 @@ from posteriori.core.optional import require
 
 numba = require("numba", "molecules")
 Floats = NDArray[np.float64]
+F = TypeVar("F", bound=Callable[..., Any])
 Function = Callable[[Floats, Floats, Floats], float]
-_ARRAY = numba.types.float64[::1]
-SIGNATURE = numba.types.float64(_ARRAY, _ARRAY, _ARRAY)
+VECTOR, MATRIX = numba.types.float64[::1], numba.types.float64[:, ::1]
+SIGNATURE = numba.types.float64(VECTOR, VECTOR, VECTOR)
 """float64 f(x (n,), parameters (k,), g (n,)): all contiguous float64; g is written over."""
 ROUNDING = {"reassoc", "contract", "arcp", "nsz"}
 """What the compiler may do to sums and products; infinities and NaN keep their meaning."""
@@ -59,9 +60,15 @@ def energy_jit(function: Function) -> Function:
     return made
 
 
-def kernel(*arguments: Any) -> Callable[[Any], Any]:
+def inlined(function: F) -> F:
+    """A piece of compiled functions, written into each of them and compiled under its rules."""
+    made: F = numba.njit(cache=True, nogil=True, inline="always")(function)
+    return made
+
+
+def kernel(*arguments: Any) -> Callable[[F], F]:
     """A compiled function of the given numba types: it runs without the interpreter's lock and is kept on disk."""
-    made: Callable[[Any], Any] = numba.njit([arguments], cache=True, nogil=True, error_model="numpy")
+    made: Callable[[F], F] = numba.njit([arguments], cache=True, nogil=True, error_model="numpy")
     return made
 
 
@@ -69,7 +76,7 @@ ENERGY = numba.types.FunctionType(SIGNATURE)
 """The type of a compiled energy as an argument of a :func:`kernel`."""
 
 
-@kernel(ENERGY, _ARRAY, numba.types.float64[:, ::1], _ARRAY, numba.types.float64[:, ::1])
+@kernel(ENERGY, VECTOR, MATRIX, VECTOR, MATRIX)
 def _each(f: Function, parameters: Floats, x: Floats, u: Floats, g: Floats) -> None:
     for i in range(len(x)):
         u[i] = f(x[i], parameters, g[i])
