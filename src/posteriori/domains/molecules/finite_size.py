@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from posteriori.core.errors import UnanswerableError
 from posteriori.core.random import Rng
 from posteriori.inference.lattice_walk import Length, measured, settled, walk
-from posteriori.learn.coarse_graining import BlockRule
 from posteriori.physics.ising_kernels import wolff
 
 Floats = NDArray[np.float64]
+Variable = Callable[[Tensor], Tensor]
+"""Coarse values (chain, rows, columns) of spins ±1 (chain, L, L), odd in them."""
 SPINS = "spins"
 """The name of the magnetisation of the spins themselves, beside those of coarse ones."""
 CHAINS, CLUSTERS, WARMUP = 16, 3, 200
@@ -28,7 +30,7 @@ REACH, GRID = 0.01, 41
 
 @dataclass(frozen=True)
 class Series:
-    """One size at one coupling: energies [J] and magnetisations per (coarse) spin, each (step, chain)."""
+    """One size at one coupling: energies [J] and means of the spins and of coarse variables, each (step, chain)."""
 
     size: int
     coupling: float
@@ -53,18 +55,18 @@ class Scaling:
     crossings: Mapping[tuple[int, int], Estimate]
 
 
-def observe(rules: Mapping[str, BlockRule], size: int, coupling: float, steps: int, rng: Rng) -> Series:
-    """``steps`` of :data:`CHAINS` chains of clusters on ``size`` × ``size`` sites, coarse spins by each rule."""
+def observe(variables: Mapping[str, Variable], size: int, coupling: float, steps: int, rng: Rng) -> Series:
+    """``steps`` of :data:`CHAINS` chains of clusters on ``size`` × ``size`` sites, and the mean of each variable."""
     spins = settled(CHAINS, (size, size), coupling, WARMUP, rng.child("start"))
     length = Length(steps, CLUSTERS)
     energy = np.empty((steps, CHAINS))
-    magnetisation = {name: np.empty((steps, CHAINS)) for name in (SPINS, *rules)}
+    magnetisation = {name: np.empty((steps, CHAINS)) for name in (SPINS, *variables)}
     for i, now in enumerate(walk(spins, coupling, wolff, length, rng.child("moves"))):
         energy[i] = measured(now, coupling)[0]
         magnetisation[SPINS][i] = now.mean((1, 2))
         shown = torch.from_numpy(now).float()
-        for name, rule in rules.items():
-            magnetisation[name][i] = rule.coarse(shown).mean((1, 2)).numpy()
+        for name, variable in variables.items():
+            magnetisation[name][i] = variable(shown).detach().mean((1, 2)).numpy()
     return Series(size, coupling, energy, magnetisation)
 
 

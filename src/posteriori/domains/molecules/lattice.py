@@ -87,7 +87,7 @@ def curve(
 ) -> list[tuple[float, Measured, Thermodynamics]]:
     """Measured and exact thermodynamics at each temperature [J / k]."""
     return [
-        (t, thermodynamics(size, t, "wolff", steps, rng.child(i)), torus(size, size, 1 / t))
+        (t, thermodynamics(size, t, "swendsen-wang", steps, rng.child(i)), torus(size, size, 1 / t))
         for i, t in enumerate(temperatures)
     ]
 

@@ -23,6 +23,7 @@ def configurations_picture(shown: Sequence[tuple[float, Spins]]) -> Figure:
     figure = Figure(figsize=(3.2 * len(shown), 3.6), layout="constrained")
     for axes, (temperature, spins) in zip(np.atleast_1d(figure.subplots(1, len(shown))), shown, strict=True):
         axes.imshow(spins, cmap="Greys", vmin=-1, vmax=1, interpolation="nearest")
+        axes.grid(visible=False)
         axes.set(title=f"T = {temperature:.3f} J/k ({temperature * CRITICAL:.2f} Tc)", xlabel="column", ylabel="row")
     return figure
 
