@@ -152,7 +152,7 @@ def check_frequencies(prior: Any, rng: Rng, draws: int = DRAWS) -> None:
     if k**space.size > OUTCOMES:
         return
     outcomes = torch.cartesian_prod(*[torch.arange(k)] * space.size).reshape(-1, space.size)
-    p = (-_energy(prior, space.unflat(outcomes.double()))).exp()
+    p = (-_energy(prior, space.unflat(outcomes.double()))).exp().detach()
     if isinstance(prior, Density):
         assert abs(float(p.sum()) - 1) < 1e-6, f"the probabilities of all outcomes sum to {float(p.sum()):.10g}."
     p = p / p.sum()

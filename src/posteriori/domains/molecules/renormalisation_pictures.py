@@ -27,16 +27,16 @@ def filters_picture(filters: Mapping[str, NDArray[np.float64]]) -> Figure:
     panels = np.atleast_1d(figure.subplots(1, len(filters)))
     scaled = {title: weights / weights.mean() for title, weights in filters.items()}
     top = max(float(weights.max()) for weights in scaled.values())
-    image = None
+    images = []
     for axes, (title, weights) in zip(panels, scaled.items(), strict=True):
-        image = axes.imshow(weights, cmap="viridis", vmin=0, vmax=top)
+        images.append(axes.imshow(weights, cmap="viridis", vmin=0, vmax=top))
         for (r, c), value in np.ndenumerate(weights):
             axes.text(
                 c, r, f"{value:.2f}", ha="center", va="center", color="w" if value < 0.6 * top else "k", fontsize=8
             )
         axes.grid(visible=False)
         axes.set(title=title, xticks=[], yticks=[])
-    figure.colorbar(image, ax=list(panels), label="weight / mean weight", shrink=0.8)
+    figure.colorbar(images[0], ax=list(panels), label="weight / mean weight", shrink=0.8)
     return figure
 
 
