@@ -1,0 +1,161 @@
+"""Plain facts about rows: finite, centred, distinct; weights and forces that belong to the energy they are said to."""
+
+from __future__ import annotations
+
+from math import isfinite, nan
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from posteriori.audit.finding import Finding, Remedy, limited
+from posteriori.audit.report import Gate
+from posteriori.audit.weighted_rows import WeightedRows, energies
+from posteriori.core.random import Rng
+from posteriori.core.weights import pareto_smooth
+
+CENTRED = 1e-3
+"""Largest distance of a centre of mass from zero over the spread of the rows: what single precision leaves."""
+REPEATED = 1.1
+"""Factor by which repeated rows may widen the variance of a mean."""
+FEWEST = 100.0
+"""Effective rows from which an interval is worth stating."""
+FORCE = 1e-3
+"""Largest relative gap between a force and the energy's differences."""
+WEIGHT = 1e-3
+"""Largest gap of a log-weight from -U - log q, over what single precision leaves [nat]."""
+ROUNDING = 1e-10
+"""Rows are equal up to this share of their spread."""
+COARSE = 0.5
+"""Fewest distinct values of a coordinate over the rows."""
+
+
+def row_checks(rows: WeightedRows, claimed: Tensor | None, given_weights: bool, rng: Rng) -> list[Finding]:
+    """Everything that needs no statistics; ``claimed`` are energies that came with the rows (row,)."""
+    found = [_broken(rows), _forces(rows, rng), _repeats(rows), _grain(rows)]
+    if rows.frame is not None:
+        found.append(_centred(rows))
+    if claimed is not None:
+        found.append(_claimed(rows, claimed))
+    if rows.log_weights is not None:
+        found += [_tied(rows), *_weights(rows)]
+        if rows.log_q is not None and given_weights:
+            found.append(_consistent(rows))
+    return found
+
+
+def _broken(rows: WeightedRows) -> Finding:
+    reason = f"{rows.broken} rows of positive weight have an energy or a force that is not finite"
+    return limited("broken_rows", rows.broken, Gate(high=0.0), reason, Remedy.REFUSE, f"of {rows.given}")
+
+
+def _forces(rows: WeightedRows, rng: Rng) -> Finding:
+    """Slopes along random directions against central differences of the energy; the median over rows."""
+    some = rng.permutation(len(rows))[:32]
+    x, scale = rows.x[some], rows.spread
+    direction = rng.normal(x.shape) * scale
+    step = 1e-5
+    ends = [_energy_at(rows, x + sign * step * direction) for sign in (1, -1)]
+    differences = (ends[0] - ends[1]) / (2 * step)
+    slope = (rows.slope[some] * direction).sum(1)
+    noise = 1e-13 * rows.energy[some].abs() / step
+    size = (rows.slope[some] * scale).norm(dim=1).clamp_min(1e-3)
+    gap = float((((differences - slope).abs() - noise).clamp_min(0.0) / size).median())
+    gap = gap if isfinite(gap) else 1e6
+    reason = f"forces differ from the energy's own differences by {100 * gap:.2g} %: one of them is wrong"
+    return limited("force_error", gap, Gate(high=FORCE), reason, Remedy.REFUSE, "median of 32 rows, relative")
+
+
+def _energy_at(rows: WeightedRows, x: Tensor) -> Tensor:
+    space, frame = rows.target.space, rows.frame
+    place = space.unflat(x) if frame is None else frame(frame.domain.unflat(x))
+    return energies(rows.target, place)[0]
+
+
+def _centred(rows: WeightedRows) -> Finding:
+    reason = (
+        f"rows are not centred (a centre of mass lies {rows.off_centre:.2g} spreads from zero) though the energy does "
+        "not depend on it; take each row's centre of mass off"
+    )
+    return limited("off_centre", rows.off_centre, Gate(high=CENTRED), reason, Remedy.REFUSE, "over the spread")
+
+
+def _repeats(rows: WeightedRows) -> Finding:
+    """Σ m² / n over the multiplicities m of equal rows; those next to each other in a chain are rejected moves."""
+    x = (rows.x / (ROUNDING * rows.spread)).round().numpy()
+    if rows.chains is not None:
+        new = np.ones(len(x), dtype=bool)
+        new[1:] = (x[1:] != x[:-1]).any(1)
+        new[:: len(x) // rows.chains] = True
+        x = x[new]
+    keys = np.ascontiguousarray(x).view(np.dtype((np.void, x.dtype.itemsize * x.shape[1]))).ravel()
+    _, counts = np.unique(keys, return_counts=True)
+    factor = float((counts.astype(float) ** 2).sum() / counts.sum())
+    share = len(counts) / counts.sum()
+    reason = f"only {100 * share:.0f} % of the rows are distinct: errors are {factor**0.5:.2g} times too small"
+    return limited("repeats", factor, Gate(high=REPEATED), reason, Remedy.REFUSE, f"{len(counts)} distinct rows")
+
+
+def _grain(rows: WeightedRows) -> Finding:
+    """The share of distinct values among the distinct rows, of the coordinate that has fewest."""
+    x = (rows.x / (ROUNDING * rows.spread)).round().numpy()
+    x = x if rows.chains is None else np.unique(x, axis=0)
+    share = min(len(np.unique(x[:, i])) for i in range(min(x.shape[1], 8))) / len(x)
+    reason = f"a coordinate has only {100 * share:.2g} % distinct values: the rows were rounded"
+    return limited("distinct_values", share, Gate(low=COARSE), reason, Remedy.REFUSE, "of the coarsest coordinate")
+
+
+def _claimed(rows: WeightedRows, claimed: Tensor) -> Finding:
+    """The slope of the energies that came with the rows in the target's own: 1 if both mean the same."""
+    own = rows.energy - rows.energy.mean()
+    slope = float((own * (claimed - claimed.mean())).sum() / own.square().sum().clamp_min(1e-300))
+    rest = float((claimed - claimed.mean() - own).abs().max() / own.abs().max().clamp_min(1e-300))
+    reason = (
+        f"the energies that came with the rows are {slope:.3g} times the target's: another sign, unit or convention"
+    )
+    if abs(slope - 1) < 1e-3:
+        reason = (
+            f"the energies that came with the rows differ from the target's by up to {100 * rest:.2g} % of their range"
+        )
+    return limited("claimed_energy", rest, Gate(high=1e-3), reason, Remedy.REFUSE, f"slope {slope:.4g}")
+
+
+def _consistent(rows: WeightedRows) -> Finding:
+    assert rows.log_weights is not None
+    assert rows.log_q is not None
+    gap = rows.log_weights + rows.energy + rows.log_q
+    gap = (gap - gap.median()).abs()
+    allowed = 1e-5 * (rows.energy.abs() + rows.log_q.abs())
+    worst = float((gap - allowed).clamp_min(0.0).max())
+    opposite = float((rows.log_weights - rows.energy - rows.log_q).std())
+    reason = f"log-weights differ from -U - log q by up to {worst:.2g} nat"
+    reason += ": their sign is wrong" if opposite < 1e-3 else ": another energy, other rows, or cut weights"
+    return limited("weight_gap", worst, Gate(high=WEIGHT), reason, Remedy.REFUSE, "from -U - log q", "nat")
+
+
+def _tied(rows: WeightedRows) -> Finding:
+    """Rows that share exactly the largest weight though their energies differ."""
+    assert rows.log_weights is not None
+    top = rows.log_weights == rows.log_weights.max()
+    different = len(torch.unique(rows.energy[top]))
+    all_equal = bool(top.all())
+    reason = (
+        f"{different} different rows share the largest weight: the weights were cut off there, and k̂ is blind to it"
+    )
+    return limited("tied_weights", 0 if all_equal else different, Gate(high=2.0), reason, Remedy.REFUSE)
+
+
+def _weights(rows: WeightedRows) -> list[Finding]:
+    assert rows.log_weights is not None
+    k = float(pareto_smooth(rows.log_weights)[1])
+    share = rows.effective / len(rows)
+    blind = not isfinite(k)
+    shown = 0.0 if blind else k
+    note = "too few distinct large weights to fit" if blind and k is nan else "raw weights"
+    reason = f"the weights have a tail so heavy (k̂ = {k:.2f}) that their mean may not settle"
+    few = f"{rows.effective:.0f} effective rows of {len(rows)} carry no interval"
+    cure = Remedy.ANNEAL if share < 0.1 else Remedy.WIDEN
+    return [
+        limited("pareto_k", shown, Gate(high=0.7), reason, cure, note),
+        limited("effective_rows", rows.effective, Gate(low=FEWEST), few, Remedy.ANNEAL, f"{100 * share:.3g} % of all"),
+    ]
