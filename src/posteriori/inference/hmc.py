@@ -76,9 +76,9 @@ class HMC:
         """
         fixed = written_out(target)
         map_ = Unconstrained(fixed.space, "HMC")
-        slope = _slope_of(fixed, map_)
+        slope = slope_of(fixed, map_)
         rng = context.rng
-        u, spread = _starts(fixed, map_, slope, self.start, self.chains, rng.child("start"))
+        u, spread = starts(fixed, map_, slope, self.start, self.chains, rng.child("start"))
         memory.require(3 * self.draws * u.numel() * u.element_size(), f"{self.draws} draws of {u.numel()} numbers")
         chain = _Chains(slope, u, spread, self, rng.child("moves"))
         start, ends = windows(self.warmup)
@@ -167,7 +167,7 @@ class _Chains:
         return steps
 
 
-def _slope_of(target: Target, map_: Unconstrained) -> Slope:
+def slope_of(target: Target, map_: Unconstrained) -> Slope:
     """Energy in unconstrained coordinates, float64 (chain, *problem), and its gradient; where broken, inf and zero."""
 
     def slope(u: Tensor) -> tuple[Tensor, Tensor]:
@@ -190,7 +190,7 @@ def _harmonic_mean(accepted: Tensor) -> Tensor:
     return 1 / (1 / accepted.clamp_min(WORST)).mean(0)
 
 
-def _starts(
+def starts(
     target: Target, map_: Unconstrained, slope: Slope, start: Samples | None, chains: int, rng: Rng
 ) -> tuple[Tensor, Tensor]:
     """Chains (chain, *problem, n) at draws of finite energy, and the spread of such draws (*problem, n)."""
