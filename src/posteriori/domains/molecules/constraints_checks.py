@@ -124,7 +124,8 @@ def water_by_projection(model: WaterCluster, kelvin: float, draws: int, chains: 
     """Atoms moved under the constraint forces of RATTLE."""
     bodies, bonds = _bodies(model), model.bonds()
     target = Constrained(Boltzmann(model, 1 / (GAS * kelvin)), bonds)
-    method = ConstrainedHMC(draws, warmup=150, chains=chains, steps=20, start=_Places(model.domain, bodies))
+    start = _Places(model.domain, bodies, _spread(model, kelvin))
+    method = ConstrainedHMC(draws, warmup=200, chains=chains, steps=32, start=start)
     found = infer(target, method, seed=rng.entropy % 2**31)
     assert isinstance(found, Draws)
     return _water(model, found.values, chains), found
@@ -134,7 +135,8 @@ def water_by_coordinates(model: WaterCluster, kelvin: float, draws: int, chains:
     """Centres and quaternions, free of constraints."""
     bodies = _bodies(model)
     target = RigidBoltzmann(model, bodies, 1 / (GAS * kelvin))
-    method = HMC(draws=draws, warmup=300, chains=chains, steps=20, start=_Places(bodies.domain, None))
+    start = _Places(bodies.domain, None, _spread(model, kelvin))
+    method = HMC(draws=draws, warmup=300, chains=chains, steps=20, start=start)
     found = infer(target, method, seed=rng.entropy % 2**31)
     assert isinstance(found, Draws)
     with torch.no_grad():
@@ -143,22 +145,28 @@ def water_by_coordinates(model: WaterCluster, kelvin: float, draws: int, chains:
 
 @dataclass(frozen=True)
 class _Places:
-    """Molecules on a cubic grid, turned at random; as coordinates, or as positions of their atoms."""
+    """Molecules on a cubic grid whose centre is drawn, turned at random: coordinates, or positions of their atoms."""
 
     space: Space
     bodies: RigidBodies | None
+    spread: float
 
     def sample(self, n: int, rng: Rng) -> Tensor:
         """(n, *space.shape)."""
         m = self.space.shape[0] // 3 if self.bodies is not None else self.space.size // 7
         side = int(np.ceil(m ** (1 / 3) - 1e-9))
         grid = torch.cartesian_prod(*[torch.arange(side, dtype=torch.float64)] * 3)[:m]
-        centre = ROOM * (grid - grid.mean(0)) + 0.01 * rng.normal((n, m, 3))
+        centre = ROOM * (grid - grid.mean(0)) + 0.01 * rng.normal((n, m, 3)) + self.spread * rng.normal((n, 1, 3))
         y = torch.cat([centre.flatten(1), rng.normal((n, 4 * m))], -1)
         if self.bodies is None:
             return y
         with torch.no_grad():
             return self.bodies(y)
+
+
+def _spread(model: WaterCluster, kelvin: float) -> float:
+    """Standard deviation [nm] of the centre of all oxygens in the trap: the slowest of all coordinates starts right."""
+    return (GAS * kelvin / (model.molecules * model.trap)) ** 0.5
 
 
 def _bodies(model: WaterCluster) -> RigidBodies:
