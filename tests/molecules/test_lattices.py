@@ -70,7 +70,7 @@ def test_files_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
         (ising.Study(temperature=-2.0), "temperatures are positive"),
         (ising.Study(size=2), "from 3 to 256"),
         (ising.Study(size=64, generator=True), "learns up to 16"),
-        (ising.Study(steps=3), "from 1,000"),
+        (ising.Study(steps=3), "from 400"),
         (renormalisation.Study(sizes=(15, 30)), "do not fit 15 × 15"),
         (renormalisation.Study(sizes=(16,)), "two or more"),
         (renormalisation.Study(sizes=(16, 16)), "two or more"),

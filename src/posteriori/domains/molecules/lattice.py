@@ -165,8 +165,10 @@ def of_configurations(spins: Tensor, temperature: float) -> Measured:
 
 def require_temperature(name: str, temperature: float) -> None:
     """Refuse what no sampler here can do; ``OptionError``."""
-    if not 0.5 <= temperature <= 100:
-        raise OptionError(f"{name}={temperature:g} J / k: temperatures are positive, here from 0.5 to 100.")
+    if not 1 <= temperature <= 100:
+        raise OptionError(
+            f"{name}={temperature:g} J / k: temperatures are positive, here 1 (hardly a spin turns) to 100."
+        )
 
 
 def _log_weights(net: AutoregressiveSpins, target: Boltzmann, rows: Tensor) -> Tensor:

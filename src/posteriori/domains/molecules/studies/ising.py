@@ -45,8 +45,11 @@ if TYPE_CHECKING:
 LARGEST, LARGEST_LEARNT = 256, 16
 LIMIT = 4.9
 """Standard errors, of 16 chains, that a sound figure exceeds twice in 10,000 runs."""
-PROMISED = 1e-4
-"""Error of log Z per site that is promised."""
+PROMISED, PROMISED_SIZE = 1e-4, 16
+"""Error of log Z per site that is promised, and the largest size for which it is."""
+FEWEST, MOST = 400, 10_000_000
+KEPT = 2**19
+"""Spins of each chain that the posterior keeps, at most."""
 TEMPERATURES = (1.6, 1.9, 2.1, 2.2, 2.27, 2.35, 2.45, 2.6, 2.9, 3.4)
 
 
@@ -64,10 +67,10 @@ class Study:
     """Temperature [J/k]; none takes the critical one of the infinite lattice, 2.269185."""
     sampler: Literal["wolff", "swendsen-wang", "heat-bath"] = "wolff"
     """What draws the configurations for energy and heat capacity."""
-    steps: int = 160_000
-    """Steps of each of 16 chains for log Z, of all couplings together."""
-    draws: int = 16_000
-    """Steps of each of 16 chains for energy and heat capacity."""
+    steps: int | None = None
+    """Steps of each of 16 chains for log Z, all couplings together; none takes 160,000 at 16 × 16, fewer on larger."""
+    draws: int | None = None
+    """Steps of each of 16 chains for energy and heat capacity; none takes 16,000 at 16 × 16, fewer on larger."""
     generator: bool | None = None
     """Train the generator too; none does so up to 16 sites a side."""
     data: Path | None = None
@@ -79,17 +82,23 @@ class Study:
         """Sample, integrate, compare."""
         if not 3 <= self.size <= LARGEST:
             raise OptionError(f"size={self.size}: from 3 to {LARGEST} sites a side.")
-        if min(self.steps, self.draws) < 1000 or max(self.steps, self.draws) > 10_000_000:
-            raise OptionError(f"steps={self.steps}, draws={self.draws}: from 1,000 to 10,000,000 each.")
+        for name, value in {"steps": self.steps, "draws": self.draws}.items():
+            if value is not None and not FEWEST <= value <= MOST:
+                raise OptionError(f"{name}={value}: from {FEWEST:,} to {MOST:,}.")
         if self.generator and self.size > LARGEST_LEARNT:
             raise OptionError(f"generator=yes learns up to {LARGEST_LEARNT} sites a side, not {self.size}.")
         temperature = 1 / CRITICAL if self.temperature is None else self.temperature
         require_temperature("temperature", temperature)
         if self.data is not None:
             return _audited(self.data, temperature)
-        share = 10 if self.quick else 1
-        sized = replace(self, steps=max(1000, self.steps // share), draws=max(1000, self.draws // share))
-        return _Findings.of(sized, temperature, context).outcome(context)
+        return _Findings.of(self, temperature, context).outcome(context)
+
+    def counts(self) -> tuple[int, int]:
+        """Steps for log Z and steps for energies, of each chain."""
+        share = PROMISED_SIZE**2 / self.size**2
+        own = (self.steps or int(160_000 * share), self.draws or int(16_000 * share))
+        steps, draws = (min(MOST, max(FEWEST, n // (10 if self.quick else 1))) for n in own)
+        return steps, draws
 
 
 @dataclass(frozen=True)
@@ -109,11 +118,13 @@ class _Findings:
         size, coupling = study.size, 1 / temperature
         target = Boltzmann(Ising((size, size)), coupling)
         begun = time.process_time()
-        posterior = infer(target, ThermodynamicIntegration(steps=study.steps), seed=context.rng.child("log_z").entropy)
+        steps, draws = study.counts()
+        method = ThermodynamicIntegration(steps=steps, draws=max(4, min(500, KEPT // size**2)))
+        posterior = infer(target, method, seed=context.rng.child("log_z").entropy)
         assert isinstance(posterior, Draws)
         seconds = time.process_time() - begun
         samplers = {
-            name: thermodynamics(size, temperature, name, study.draws // (1 if name == study.sampler else 8), rng)
+            name: thermodynamics(size, temperature, name, draws // (1 if name == study.sampler else 4), rng)
             for name, rng in ((name, context.rng.child(name)) for name in SAMPLERS)
         }
         learnt = None
@@ -157,8 +168,8 @@ class _Findings:
         return (*figures, *(self._learnt() if self.learnt else ()))
 
     def _promise(self, high: float) -> Gate | None:
-        """What the full run promises; a quick one only has to agree within its errors."""
-        return None if self.study.quick else Gate(high=high)
+        """What the full run promises up to 16 sites a side; others only have to agree within their errors."""
+        return None if self.study.quick or self.study.size > PROMISED_SIZE else Gate(high=high)
 
     def _learnt(self) -> list[Figure]:
         assert self.learnt is not None
