@@ -25,7 +25,7 @@ from posteriori.physics.ising_exact import CRITICAL, decimated
 def test_the_ising_study_agrees_with_the_exact_torus() -> None:
     found = ising.Study(size=6, quick=True)(Context(Rng(0)))
     assert found.report.passed, found.report.text()
-    assert found.report["generator.ess_forward"].value > 0.8
+    assert found.report["ess_forward"].value > 0.8
     assert {"samplers", "curve"} <= set(found.tables)
     for picture in found.pictures.values():
         assert picture().axes

@@ -180,9 +180,9 @@ class _Findings:
         speed = one.ess_reverse * one.draws / (one.seconds - one.training_seconds)
         return [
             *(replace(f, name=f"generator.{f.name}") for f in _against("log_z", one.log_z, self.exact.log_z, "")),
-            Figure("generator.ess_reverse", one.ess_reverse, note="share of its rows"),
-            Figure("generator.ess_forward", one.ess_forward, note="on independent rows of clusters"),
-            Figure("generator.pareto_k", one.pareto_k, gate=Gate(high=0.7)),
+            Figure("ess_reverse", one.ess_reverse, note="of the generator, share of its rows"),
+            Figure("ess_forward", one.ess_forward, note="the same on independent rows of clusters"),
+            Figure("pareto_k", one.pareto_k, gate=Gate(high=0.7)),
             Figure("generator.cpu_seconds", one.seconds, unit="s", note="training included"),
             Figure("generator.ess_per_cpu_second", speed, note="once trained"),
             Figure("generator.cost_of_log_z", own / other, note="CPU seconds for one error, in those of integration"),

@@ -207,7 +207,7 @@ class _Findings:
             Figure(f"{name}.nu", nu.value, nu.error, note="exact 1"),
         ]
         for what, (error, spread, promised) in away.items():
-            gate = Gate(high=round(LIMIT * spread, 4) if self.study.quick else promised)
+            gate = Gate(high=max(promised, round(LIMIT * spread, 4)) if self.study.quick else promised)
             figures.append(Figure(f"{name}.{what}_error", abs(error), spread, gate=gate, note="relative"))
         return figures
 
