@@ -14,7 +14,7 @@ from posteriori.audit.weighted_rows import WeightedRows
 from posteriori.core.errors import UnanswerableError
 from posteriori.core.random import Rng
 from posteriori.core.weights import log_mean_exp
-from posteriori.inference.bar import bar
+from posteriori.inference.mbar import mbar
 
 LEVELS = (0.005, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 0.995)
 """Quantiles of all rows together at which both distributions are compared."""
@@ -117,14 +117,20 @@ def _evidence(
     back, _ = log_mean_exp(-there)
     back_error = float(forward.error(torch.softmax(-there, 0)[:, None] * len(there) - 1.0)[0])
     log_z = {"importance": (float(mean), float(error)), "harmonic": (-float(back), back_error)}
+    gaps = torch.cat([-here, -there])
+    chains = (1, forward.chains or 1)
     try:
-        two = bar(-here, -there, (1, forward.chains or 1), correlated=forward.chains is not None)
+        joined = mbar(torch.stack([torch.zeros_like(gaps), gaps]), (len(here), len(there)), chains)
     except UnanswerableError as problem:
         reason = f"no evidence from both sides: {problem}"
         return log_z, [limited("shared_rows", 0.0, Gate(low=1.0), reason, Remedy.ANNEAL)]
-    gap, its_error = two.difference(0, 1)
+    gap, its_error = joined.free_energies.difference(0, 1)
     log_z["bar"] = (-gap, its_error)
-    spread = (error.square() + its_error**2).sqrt().clamp_min(1e-12)
+    # both estimates use the same rows, so their difference has an error of its own
+    moved = joined.influence(joined.reduced)[1]
+    apart = moved[1] - moved[0]
+    apart[: len(here)] += torch.softmax(here, 0)
+    spread = joined.series.variance_of_sum(apart[:, None]).sqrt()[0].clamp_min(1e-12)
     agree = judged(
         "evidence",
         ((mean + gap) / spread)[None],

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from posteriori.audit.report import Figure, Gate
 
-LEVEL = 0.04
+LEVEL = 0.02
 """How often all tests together may doubt sound rows."""
-TESTS = 14
+TESTS = 12
 """Families of tests that share the level."""
 LARGEST = 37.0
 """z-scores beyond this have no p-value that a double can hold."""

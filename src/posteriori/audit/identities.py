@@ -14,6 +14,7 @@ from posteriori.core.random import Rng
 MOST = 64
 """Coordinates that are looked at one by one; of more, as many random directions."""
 FEATURES = 16
+RIDGE = 1e-6
 STEP = 1e-4
 """Finite-difference step over the spread of the rows."""
 
@@ -52,19 +53,41 @@ def identities(rows: WeightedRows, rng: Rng) -> list[Identity]:
     from_centre, slope = _looked_at(rows, rng.child("directions"))
     n = rows.x.shape[1]
     work = ((rows.x - rows.centre) * rows.slope).sum(1)
+    partial = from_centre * slope
+    curvature, levels = _curvature(rows, rng.child("probe")), _levels(rows, work)
+    every = [(work - n)[:, None], partial - 1.0, curvature[0] - curvature[1], levels[0] - levels[1]]
+    heat = _temperature(rows, torch.cat(every, 1), torch.cat([work[:, None], partial, curvature[0], levels[0]], 1))
     return [
-        _identity(rows, "virial", (work - n)[:, None], n, f"<x·∇U> = {n}, the degrees of freedom"),
+        _identity(rows, "virial", every[0], n, f"<x·∇U> = {n}, the degrees of freedom"),
         _identity(rows, "mean_force", slope, 0.0, "<∂U/∂x> = 0"),
-        _identity(rows, "equipartition", from_centre * slope - 1.0, 1.0, "<x ∂U/∂x> = 1 for each coordinate"),
-        _identity(rows, "curvature", _curvature(rows, rng.child("probe")), 0.0, "<|∇U|²> = <∇²U>, large slopes tamed"),
-        _identity(rows, "virial_by_energy", _levels(rows, work), 0.0, "the virial within levels of energy"),
+        _identity(rows, "equipartition", every[1], 1.0, "<x ∂U/∂x> = 1 for each coordinate"),
+        _identity(rows, "curvature", every[2], 0.0, "<|∇U|²> = <∇²U>, large slopes tamed"),
+        _identity(rows, "virial_by_energy", every[3], 0.0, "the virial within levels of energy"),
         _identity(rows, "waves", _waves(rows, rng.child("waves")), 0.0, "Stein's identity for random waves"),
+        _identity(rows, "temperature", heat, 1.0, "the temperature that the rows show is the target's"),
     ]
 
 
 def _identity(rows: WeightedRows, name: str, figures: Tensor, expected: float, text: str) -> Identity:
     """Errors are taken about zero, what the figures average to if the identity holds: large figures then tell less."""
     return Identity(name, rows.weights @ figures, rows.error(figures), expected, text)
+
+
+def _temperature(rows: WeightedRows, excess: Tensor, work: Tensor) -> Tensor:
+    """Figures (row, 1) whose mean is the rows' temperature over the target's, less one, to first order.
+
+    Rows of exp(-U / τ) have <f · ∇U> = τ <div f> for every field f; the excess <f · ∇U - div f> of several fields is
+    weighed so that what they have in common shows with least error.
+    """
+    common = rows.weights @ work
+    influence = rows.weights[:, None] * (excess - rows.weights @ excess)
+    covariance = influence.mT @ influence
+    scale = covariance.diagonal().sqrt().clamp_min(1e-300)
+    fields = excess.shape[1]
+    share = fields / (fields + rows.effective_in_time)
+    correlation = (1 - share) * covariance / (scale[:, None] * scale) + share * torch.eye(fields, dtype=torch.float64)
+    direction = torch.linalg.solve(correlation + RIDGE * torch.eye(fields, dtype=torch.float64), common / scale) / scale
+    return (excess @ direction / (common @ direction).clamp_min(1e-300))[:, None]
 
 
 def _looked_at(rows: WeightedRows, rng: Rng) -> tuple[Tensor, Tensor]:
@@ -77,12 +100,12 @@ def _looked_at(rows: WeightedRows, rng: Rng) -> tuple[Tensor, Tensor]:
     return (rows.x - rows.centre) @ directions, rows.slope @ directions
 
 
-def _levels(rows: WeightedRows, work: Tensor) -> Tensor:
-    """f = ψ(U) (x - c) with ψ a smooth step at a quantile of U: ψ (n - work) + ψ' work, (row, level)."""
+def _levels(rows: WeightedRows, work: Tensor) -> tuple[Tensor, Tensor]:
+    """f = ψ(U) (x - c), ψ a step at a quantile of U: f · ∇U = ψ work, div f = ψ n + ψ' work, each (row, level)."""
     points = _quantiles(rows, (0.1, 0.5, 0.9))
     width = (points[2] - points[0]).clamp_min(1e-12) / 4
     step = torch.sigmoid((rows.energy[:, None] - points) / width)
-    return step * (rows.x.shape[1] - work)[:, None] + step * (1 - step) / width * work[:, None]
+    return step * work[:, None], step * rows.x.shape[1] + step * (1 - step) / width * work[:, None]
 
 
 def _waves(rows: WeightedRows, rng: Rng) -> Tensor:
@@ -100,10 +123,11 @@ def _waves(rows: WeightedRows, rng: Rng) -> Tensor:
     return turning + phase.cos() * (rises - window) * (rows.slope @ along)
 
 
-def _curvature(rows: WeightedRows, rng: Rng) -> Tensor:
-    """f = φ ∇U with φ = 1 / (1 + |∇U|² / s²): φ ∇²U + 2 φ' gᵀHg - φ |g|², the Laplacian by a random probe, (row, 1).
+def _curvature(rows: WeightedRows, rng: Rng) -> tuple[Tensor, Tensor]:
+    """f = φ ∇U with φ = 1 / (1 + |∇U|² / s²): f · ∇U = φ |g|² and div f = φ ∇²U + 2 φ' gᵀHg, each (row, 1).
 
-    H v is a central difference of slopes; coordinates are scaled by their spread, so that stiff ones do not drown.
+    The Laplacian is that of a random probe, H v a central difference of slopes; coordinates are scaled by their spread,
+    so that stiff ones do not drown.
     """
     scale = rows.spread
     g = rows.slope * scale
@@ -114,8 +138,11 @@ def _curvature(rows: WeightedRows, rng: Rng) -> Tensor:
     along = g / g.norm(dim=1, keepdim=True).clamp_min(1e-300)
     laplacian = (_curved(rows, probe * scale) * probe * scale).sum(1)
     bend = (_curved(rows, along * scale) * along * scale).sum(1)
-    figures = tame * laplacian - 2 * tame.square() / size * square * bend - tame * square
-    return torch.where(torch.isfinite(figures), figures, 0.0)[:, None]
+    spreads = tame * laplacian - 2 * tame.square() / size * square * bend
+    work = tame * square
+    # where differences of slopes overflow, the row is left out of both sides
+    sound = torch.isfinite(spreads)
+    return torch.where(sound, work, 0.0)[:, None], torch.where(sound, spreads, 0.0)[:, None]
 
 
 def _curved(rows: WeightedRows, direction: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from posteriori.audit.finding import Finding, Remedy, limited
 from posteriori.audit.report import Gate
-from posteriori.audit.weighted_rows import WeightedRows, energies
+from posteriori.audit.weighted_rows import ROUNDING, WeightedRows, energies
 from posteriori.core.random import Rng
 from posteriori.core.weights import pareto_smooth
 
@@ -24,8 +24,6 @@ FORCE = 1e-3
 """Largest relative gap between a force and the energy's differences."""
 WEIGHT = 1e-3
 """Largest gap of a log-weight from -U - log q, over what single precision leaves [nat]."""
-ROUNDING = 1e-10
-"""Rows are equal up to this share of their spread."""
 COARSE = 0.5
 """Fewest distinct values of a coordinate over the rows."""
 
@@ -82,14 +80,14 @@ def _centred(rows: WeightedRows) -> Finding:
 
 def _repeats(rows: WeightedRows) -> Finding:
     """Σ m² / n over the multiplicities m of equal rows; those next to each other in a chain are rejected moves."""
-    x = (rows.x / (ROUNDING * rows.spread)).round().numpy()
+    of = rows.distinct[0].numpy()
     if rows.chains is not None:
-        new = np.ones(len(x), dtype=bool)
-        new[1:] = (x[1:] != x[:-1]).any(1)
-        new[:: len(x) // rows.chains] = True
-        x = x[new]
-    keys = np.ascontiguousarray(x).view(np.dtype((np.void, x.dtype.itemsize * x.shape[1]))).ravel()
-    _, counts = np.unique(keys, return_counts=True)
+        new = np.ones(len(of), dtype=bool)
+        new[1:] = of[1:] != of[:-1]
+        new[:: len(of) // rows.chains] = True
+        of = of[new]
+    counts = np.bincount(of)
+    counts = counts[counts > 0]
     factor = float((counts.astype(float) ** 2).sum() / counts.sum())
     share = len(counts) / counts.sum()
     reason = f"only {100 * share:.0f} % of the rows are distinct: errors are {factor**0.5:.2g} times too small"
@@ -98,9 +96,8 @@ def _repeats(rows: WeightedRows) -> Finding:
 
 def _grain(rows: WeightedRows) -> Finding:
     """The share of distinct values among the distinct rows, of the coordinate that has fewest."""
-    x = (rows.x / (ROUNDING * rows.spread)).round().numpy()
-    x = x if rows.chains is None else np.unique(x, axis=0)
-    share = min(len(np.unique(x[:, i])) for i in range(min(x.shape[1], 8))) / len(x)
+    x = (rows.x[:, :8] / (ROUNDING * rows.spread[:8])).round()
+    share = min(len(torch.unique(column)) for column in x.mT) / rows.distinct[1]
     reason = f"a coordinate has only {100 * share:.2g} % distinct values: the rows were rounded"
     return limited("distinct_values", share, Gate(low=COARSE), reason, Remedy.REFUSE, "of the coarsest coordinate")
 

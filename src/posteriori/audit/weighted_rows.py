@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from posteriori.core.errors import DataError, UnanswerableError
+from posteriori.core.support import Real
 from posteriori.core.target import Target
 from posteriori.core.weights import normalised
 from posteriori.inference.free_energy import Series
@@ -16,6 +18,8 @@ from posteriori.physics.centred import Centred
 
 AT_ONCE = 2**20
 """Numbers of rows whose energy is asked for at once."""
+ROUNDING = 1e-10
+"""Rows are equal up to this share of their spread."""
 SAME = 1e-9
 """Largest relative change of an energy that does not depend on where the centre of mass lies."""
 FEWEST = 50
@@ -80,8 +84,9 @@ class WeightedRows:
         Raises:
             DataError: fewer than fifty rows, rows that are not finite, figures of another number of rows, weights that
                 are NaN or +inf or all zero, or chains of unequal length.
-            UnanswerableError: the energy has no gradient.
+            UnanswerableError: the energy has no gradient, or the rows have borders.
         """
+        _require_real(target)
         rows = _checked(target, rows, chains)
         log_weights, log_q = (
             _figures(f, len(rows), name) for f, name in ((log_weights, "log-weights"), (log_q, "log q"))
@@ -121,6 +126,14 @@ class WeightedRows:
         return Series.of((len(self),), self.chains or 1, correlated=self.chains is not None)
 
     @cached_property
+    def distinct(self) -> tuple[Tensor, int]:
+        """Which distinct row each row is, (row,), and how many there are."""
+        x = np.ascontiguousarray((self.x / (ROUNDING * self.spread)).round().numpy()) + 0.0
+        keys = x.view(np.dtype((np.void, x.dtype.itemsize * x.shape[1]))).ravel()
+        found, of = np.unique(keys, return_inverse=True)
+        return torch.from_numpy(of.ravel()), len(found)
+
+    @cached_property
     def effective(self) -> float:
         """Effective rows by the weights alone."""
         return float(1 / self.weights.square().sum())
@@ -149,9 +162,15 @@ class WeightedRows:
         return mean, self.error(figures - mean)
 
     def error(self, gaps: Tensor) -> Tensor:
-        """Standard error (j,) of the weighted mean of ``gaps`` (row, j) that are zero on average."""
+        """Standard error (j,) of the weighted mean of ``gaps`` (row, j) that are zero on average.
+
+        Equal rows count as one, however often they are repeated.
+        """
         influence = self.weights[:, None] * gaps
         if self.chains is None:
+            of, n = self.distinct
+            if n < len(self):
+                influence = torch.zeros(n, gaps.shape[1], dtype=torch.float64).index_add_(0, of, influence)
             return influence.square().sum(0).sqrt()
         return self.series.variance_of_sum(influence).sqrt()
 
@@ -175,6 +194,15 @@ def energies(target: Target, rows: Tensor) -> tuple[Tensor, Tensor]:
         found.append(energy.detach())
         slopes.append(slope)
     return torch.cat(found), torch.cat(slopes)
+
+
+def _require_real(target: Target) -> None:
+    for space in target.space.parts or (target.space,):
+        if not isinstance(space.support, Real):
+            raise UnanswerableError(
+                f"{space} has the support {space.support}; the identities of an audit hold on all of space only: give "
+                "the target and its rows in coordinates without borders."
+            )
 
 
 def _checked(target: Target, rows: Tensor, chains: int | None) -> Tensor:

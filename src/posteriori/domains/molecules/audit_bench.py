@@ -75,17 +75,22 @@ class Bench:
             )
         return pd.DataFrame(rows)
 
-    def grid(self) -> tuple[list[str], np.ndarray]:
-        """Kinds, and the share caught of each at each strength, (kind, strength)."""
+    def grid(self) -> tuple[list[str], list[int], np.ndarray]:
+        """Kinds, levels of strength, and the share caught of each at each, (kind, level)."""
         caught = self.planted.assign(caught=self.planted["verdict"] != "accept")
         table = caught.pivot_table(index="kind", columns="level", values="caught", sort=False)
-        return [str(k) for k in table.index], table.to_numpy(float)
+        return [str(k) for k in table.index], [int(level) for level in table.columns], table.to_numpy(float)
 
 
 def bench(repeats: int, sound: int, context: Context, every: int = 1) -> Bench:
     """Audit ``repeats`` cases of each kind at ``every``-th strength, and ``sound`` sound ones; one stream for each."""
     planter = Planter(context.rng.seed)
-    cases = [(kind, level, i) for kind in planter.kinds for level in range(every // 2, STRENGTHS, every) for i in range(repeats)]
+    cases = [
+        (kind, level, i)
+        for kind in planter.kinds
+        for level in range(every // 2, STRENGTHS, every)
+        for i in range(repeats)
+    ]
     planted = []
     for kind, level, i in context.progress(cases, "planted failures", len(cases)):
         strength = kind.strengths(STRENGTHS)[level]

@@ -74,7 +74,8 @@ def energies_picture(audit: Audit, forward: WeightedRows | None) -> Figure:
     figure, axes = blank(6.4, 4.2)
     every = rows.energy if forward is None else torch.cat([rows.energy, forward.energy])
     low, high = torch.quantile(every[: 2**23], torch.tensor([0.0005, 0.995], dtype=torch.float64)).tolist()
-    bins = np.linspace(low, high, 61)
+    fewest = len(rows) if forward is None else min(len(rows), len(forward))
+    bins = np.linspace(low, high, int(np.clip(fewest**0.5, 12, 60)) + 1)
 
     def outline(energy: Tensor, weights: Tensor | None, label: str, colour: str, style: str) -> None:
         share = None if weights is None else weights.numpy()
@@ -96,13 +97,14 @@ def energies_picture(audit: Audit, forward: WeightedRows | None) -> Figure:
 
 def catches_picture(found: Bench) -> Figure:
     """Share caught of every kind at every strength, from the weakest that matters to the strongest."""
-    kinds, share = found.grid()
+    kinds, levels, share = found.grid()
     figure, axes = blank(8.2, 0.9 + 0.3 * len(kinds))
     image = axes.imshow(100 * share, cmap="viridis", vmin=0, vmax=100, aspect="auto")
     ends = {row["kind"]: (row["weakest"], row["strongest"], row["of"]) for _, row in found.by_kind().iterrows()}
     labels = [f"{k}: {ends[k][0]:.3g} to {ends[k][1]:.3g} {ends[k][2]}" for k in kinds]
-    axes.set(yticks=range(len(kinds)), yticklabels=labels, xticks=range(0, share.shape[1], 5))
-    axes.set_xlabel("strength, in equal ratios")
+    ticks = range(0, len(levels), 2 if len(levels) > 8 else 1)
+    axes.set(yticks=range(len(kinds)), yticklabels=labels, xticks=ticks, xticklabels=[levels[i] + 1 for i in ticks])
+    axes.set_xlabel("strength, from the weakest that matters (1) to gross (20), in equal ratios")
     axes.tick_params(labelsize=8)
     figure.colorbar(image, ax=axes, label="caught [%]", shrink=0.8)
     return figure

@@ -137,8 +137,8 @@ def _missed_mode(strength: float, rng: Rng) -> Case:
 
 def _lost_mode(strength: float, rng: Rng) -> Case:
     source = _uneven(strength)
-    start = source.independent(40 * CHAINS, rng.child("start"))
-    rows = source.moved(start[start[:, 0] < 0][:CHAINS], LENGTH, rng.child("rows"), 0.0)
+    rows = source.independent(8 * ROWS, rng.child("rows"))
+    rows = rows[rows[:, 0] < 0][:ROWS]
     return Case(source, rows, forward=Forward(source.independent(ROWS, rng.child("forward"))), chains=CHAINS)
 
 
