@@ -74,12 +74,12 @@ def _identity(rows: WeightedRows, name: str, figures: Tensor, expected: float, t
 
 
 def _temperature(rows: WeightedRows, excess: Tensor, work: Tensor) -> Tensor:
-    """Figures (row, 1) whose mean is the rows' temperature over the target's, less one, to first order.
+    """Figures (row, 1) whose mean is the rows' temperature over the target's, less one.
 
     Rows of exp(-U / τ) have <f · ∇U> = τ <div f> for every field f; the excess <f · ∇U - div f> of several fields is
     weighed so that what they have in common shows with least error.
     """
-    common = rows.weights @ work
+    common = rows.weights @ (work - excess)
     influence = rows.weights[:, None] * (excess - rows.weights @ excess)
     covariance = influence.mT @ influence
     scale = covariance.diagonal().sqrt().clamp_min(1e-300)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite, nan
+from math import isfinite
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ FORCE = 1e-3
 """Largest relative gap between a force and the energy's differences."""
 WEIGHT = 1e-3
 """Largest gap of a log-weight from -U - log q, over what single precision leaves [nat]."""
+EQUAL = 1e-6
+"""Log-weights that differ by less are equal [nat]: what their rounding leaves is no tail."""
 COARSE = 0.5
 """Fewest distinct values of a coordinate over the rows."""
 
@@ -135,7 +137,7 @@ def _tied(rows: WeightedRows) -> Finding:
     assert rows.log_weights is not None
     top = rows.log_weights == rows.log_weights.max()
     different = len(torch.unique(rows.energy[top]))
-    all_equal = bool(top.all())
+    all_equal = float(rows.log_weights.max() - rows.log_weights.min()) < EQUAL
     reason = (
         f"{different} different rows share the largest weight: the weights were cut off there, and k̂ is blind to it"
     )
@@ -144,15 +146,20 @@ def _tied(rows: WeightedRows) -> Finding:
 
 def _weights(rows: WeightedRows) -> list[Finding]:
     assert rows.log_weights is not None
-    k = float(pareto_smooth(rows.log_weights)[1])
+    k, note = _tail(rows.log_weights)
     share = rows.effective / len(rows)
-    blind = not isfinite(k)
-    shown = 0.0 if blind else k
-    note = "too few distinct large weights to fit" if blind and k is nan else "raw weights"
     reason = f"the weights have a tail so heavy (k̂ = {k:.2f}) that their mean may not settle"
     few = f"{rows.effective:.0f} effective rows of {len(rows)} carry no interval"
     cure = Remedy.ANNEAL if share < 0.1 else Remedy.WIDEN
     return [
-        limited("pareto_k", shown, Gate(high=0.7), reason, cure, note),
+        limited("pareto_k", k, Gate(high=0.7), reason, cure, note),
         limited("effective_rows", rows.effective, Gate(low=FEWEST), few, Remedy.ANNEAL, f"{100 * share:.3g} % of all"),
     ]
+
+
+def _tail(log_weights: Tensor) -> tuple[float, str]:
+    """k̂ and how to read it: 0 where there is no tail to fit, since the largest weights are equal or few."""
+    if float(log_weights.max() - log_weights.quantile(0.9)) < EQUAL:
+        return 0.0, "the largest weights are equal: no tail"
+    k = float(pareto_smooth(log_weights)[1])
+    return (k, "raw weights") if isfinite(k) else (0.0, "too few distinct large weights to fit")

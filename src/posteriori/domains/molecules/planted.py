@@ -11,10 +11,12 @@ from torch import Tensor
 
 from posteriori.audit.weighted_rows import Forward
 from posteriori.core.random import Rng
-from posteriori.domains.molecules import sound_rows as sound
+from posteriori.domains.molecules import sound_rows
 from posteriori.domains.molecules.planted_case import Case, Kind
 
 CHAINS, LENGTH = 32, 125
+WEIGHED = ("gaussian_1", "gaussian_10", "mixture", "even_double_well", "many_well_4", "mueller_brown")
+"""Sources that a mixture of Gaussians can propose for."""
 MOST_FOR_KERNELS = 6
 """Dimensions up to which kernels around rows make a proposal; beyond, one Gaussian does."""
 ROWS = CHAINS * LENGTH
@@ -31,32 +33,46 @@ class Planter:
     seed: int
 
     @cached_property
-    def dw4(self) -> sound.Pooled:
+    def dw4(self) -> sound_rows.Pooled:
         """Four particles in the plane."""
-        return sound.dw4(self.seed)
+        return sound_rows.dw4(self.seed)
 
     @cached_property
-    def lj13(self) -> sound.Pooled:
+    def lj13(self) -> sound_rows.Pooled:
         """Thirteen particles in space."""
-        return sound.lj13(self.seed)
+        return sound_rows.lj13(self.seed)
 
     def sound(self, which: int, rng: Rng) -> tuple[str, Case]:
-        """The ``which``-th sound case, from sources and ways of sampling in turn."""
-        chained = (sound.gaussian(1), sound.gaussian(10), sound.gaussian(50), sound.mixture(), sound.double_well())
-        more = (sound.many_well(8), sound.funnel(), sound.mueller_brown(), self.dw4, self.lj13)
-        sources: tuple[sound.Source, ...] = (*chained, *more)
-        weighed = (*chained[:2], chained[3], sound.double_well(0.3), more[2], sound.many_well(4))
+        """The ``which``-th sound case: chains, weights and independent rows of every source in turn."""
+        sources = self.sources
+        exact = [source for source in sources if isinstance(source, sound_rows.Drawn)]
+        weighed = [s for s in exact if s.name in WEIGHED]
         turn = which % (2 * len(sources) + len(weighed))
         if turn < len(sources):
             return f"{sources[turn].name}, chains", _chained(sources[turn], rng, forward=which % 2 == 0)
         if turn < len(sources) + len(weighed):
-            source = weighed[turn - len(sources)]
-            return f"{source.name}, weights", _weighed(source, rng, forward=which % 3 > 0)
+            chosen = weighed[turn - len(sources)]
+            return f"{chosen.name}, weights", _weighed(chosen, rng, forward=which % 3 > 0)
         source = sources[turn - len(sources) - len(weighed)]
-        if isinstance(source, sound.Pooled):
+        if isinstance(source, sound_rows.Pooled):
             return f"{source.name}, chains", _chained(source, rng, forward=which % 2 == 1)
         rows = source.independent(ROWS, rng.child("rows"))
         return f"{source.name}, independent", Case(source, rows, forward=_forward(source, rng))
+
+    @property
+    def sources(self) -> tuple[sound_rows.Source, ...]:
+        """Whose sound rows are audited."""
+        return (
+            *(sound_rows.gaussian(n) for n in (1, 10, 50)),
+            sound_rows.mixture(),
+            sound_rows.double_well(),
+            sound_rows.double_well(0.3),
+            *(sound_rows.many_well(n) for n in (4, 8)),
+            sound_rows.funnel(),
+            sound_rows.mueller_brown(),
+            self.dw4,
+            self.lj13,
+        )
 
     @cached_property
     def kinds(self) -> tuple[Kind, ...]:
@@ -84,7 +100,7 @@ class Planter:
 
     def weighed_example(self, rng: Rng) -> Case:
         """Sound rows with weights and forward rows."""
-        return _weighed(sound.double_well(0.3), rng, forward=True)
+        return _weighed(sound_rows.double_well(0.3), rng, forward=True)
 
     def _uncentred(self, strength: float, rng: Rng) -> Case:
         case = _chained(self.dw4, rng)
@@ -97,26 +113,26 @@ class Planter:
         return Case(case.source, (case.rows / grain).round() * grain, chains=CHAINS)
 
 
-def _forward(source: sound.Source, rng: Rng, proposal: sound.Proposal | None = None) -> Forward:
+def _forward(source: sound_rows.Source, rng: Rng, proposal: sound_rows.Proposal | None = None) -> Forward:
     rows = source.chains(CHAINS, LENGTH, rng.child("forward"))
     return Forward(rows, None if proposal is None else proposal.log_prob(rows), CHAINS)
 
 
-def _chained(source: sound.Source, rng: Rng, forward: bool = False) -> Case:
+def _chained(source: sound_rows.Source, rng: Rng, forward: bool = False) -> Case:
     rows = source.chains(CHAINS, LENGTH, rng.child("rows"))
     return Case(source, rows, forward=_forward(source, rng) if forward else None, chains=CHAINS)
 
 
-def _weighed(source: sound.Source, rng: Rng, forward: bool = False, width: float = 0.5) -> Case:
-    kernels = source.independent(sound.KERNELS, rng.child("kernels"))
+def _weighed(source: sound_rows.Source, rng: Rng, forward: bool = False, width: float = 0.5) -> Case:
+    kernels = source.independent(sound_rows.KERNELS, rng.child("kernels"))
     many = kernels.shape[1] > MOST_FOR_KERNELS
-    proposal = sound.Proposal.fitted(kernels) if many else sound.Proposal.around(kernels, width)
+    proposal = sound_rows.Proposal.fitted(kernels) if many else sound_rows.Proposal.around(kernels, width)
     rows, log_q = proposal.draw(ROWS, rng.child("rows"))
     ways = _forward(source, rng, proposal) if forward else None
     return Case(source, rows, log_q=log_q, forward=ways)
 
 
-def _uneven(population: float) -> sound.Drawn:
+def _uneven(population: float) -> sound_rows.Drawn:
     """A double well whose right side holds a ``population``."""
     low, high = 0.0, 3.0
     for _ in range(60):
@@ -124,13 +140,13 @@ def _uneven(population: float) -> sound.Drawn:
         u = torch.linspace(-6, 6, 6001, dtype=torch.float64)
         p = torch.softmax(-(u**4 / 4 - 3 * u.square() + middle * u), 0)
         low, high = (middle, high) if float(p[u > 0].sum()) > population else (low, middle)
-    return sound.double_well(low)
+    return sound_rows.double_well(low)
 
 
 def _missed_mode(strength: float, rng: Rng) -> Case:
     source = _uneven(strength)
-    seen = source.independent(8 * sound.KERNELS, rng.child("kernels"))
-    proposal = sound.Proposal.around(seen[seen[:, 0] < 0], 0.5, wide=0.0)
+    seen = source.independent(8 * sound_rows.KERNELS, rng.child("kernels"))
+    proposal = sound_rows.Proposal.around(seen[seen[:, 0] < 0], 0.5, wide=0.0)
     rows, log_q = proposal.draw(ROWS, rng.child("rows"))
     return Case(source, rows, log_q=log_q, forward=_forward(source, rng, proposal))
 
@@ -142,9 +158,11 @@ def _lost_mode(strength: float, rng: Rng) -> Case:
     return Case(source, rows, forward=Forward(source.independent(ROWS, rng.child("forward"))), chains=CHAINS)
 
 
-def _gaussian_weighed(dimensions: int, width: float, rng: Rng) -> tuple[sound.Drawn, sound.Proposal, Tensor, Tensor]:
-    source = sound.gaussian(dimensions)
-    proposal = sound.Proposal(torch.zeros(1, dimensions).double(), torch.full((dimensions,), width).double(), 0.0)
+def _gaussian_weighed(
+    dimensions: int, width: float, rng: Rng
+) -> tuple[sound_rows.Drawn, sound_rows.Proposal, Tensor, Tensor]:
+    source = sound_rows.gaussian(dimensions)
+    proposal = sound_rows.Proposal(torch.zeros(1, dimensions).double(), torch.full((dimensions,), width).double(), 0.0)
     return source, proposal, *proposal.draw(ROWS, rng.child("rows"))
 
 
@@ -159,25 +177,25 @@ def _wrong_sign(strength: float, rng: Rng) -> Case:
 
 
 def _wrong_energy(strength: float, rng: Rng) -> Case:
-    case = _weighed(sound.double_well(), rng)
+    case = _weighed(sound_rows.double_well(), rng)
     assert case.log_q is not None
     return Case(case.source, case.rows, log_weights=-(1 + strength) * case.target.energy(case.rows) - case.log_q)
 
 
 def _wrong_temperature(strength: float, rng: Rng) -> Case:
-    hot = sound.double_well(0.3, 1 / (1 + strength))
+    hot = sound_rows.double_well(0.3, 1 / (1 + strength))
     rows = hot.chains(CHAINS, LENGTH, rng.child("rows"))
-    return Case(sound.double_well(0.3), rows, chains=CHAINS)
+    return Case(sound_rows.double_well(0.3), rows, chains=CHAINS)
 
 
 def _duplicates(strength: float, rng: Rng) -> Case:
-    source = sound.many_well(4)
+    source = sound_rows.many_well(4)
     distinct = source.independent(max(2, round(ROWS / (strength - 1))), rng.child("rows"))
     return Case(source, distinct[rng.child("repeats").integers(len(distinct), (ROWS,))])
 
 
 def _stuck(strength: float, rng: Rng) -> Case:
-    source, stuck = sound.double_well(0.3), round(strength)
+    source, stuck = sound_rows.double_well(0.3), round(strength)
     start = source.independent(40 * CHAINS, rng.child("start"))
     right = source.moved(start[start[:, 0] > 0][:stuck], LENGTH, rng.child("stuck"), 0.0)
     rows = source.chains(CHAINS - stuck, LENGTH, rng.child("rows"))
@@ -197,16 +215,16 @@ def _autoregressive(dimensions: int, chains: int, length: int, cost: float, rng:
 def _unequilibrated(strength: float, rng: Rng) -> Case:
     x = _autoregressive(10, CHAINS, LENGTH, 9.0, rng.child("rows"))
     away = strength * 0.8 ** torch.arange(LENGTH, dtype=torch.float64)
-    return Case(sound.gaussian(10), (x + away[:, None] / sqrt(10)).flatten(0, 1), chains=CHAINS)
+    return Case(sound_rows.gaussian(10), (x + away[:, None] / sqrt(10)).flatten(0, 1), chains=CHAINS)
 
 
 def _correlated(strength: float, rng: Rng) -> Case:
-    return Case(sound.gaussian(5), _autoregressive(5, 1, ROWS, strength, rng.child("rows"))[0])
+    return Case(sound_rows.gaussian(5), _autoregressive(5, 1, ROWS, strength, rng.child("rows"))[0])
 
 
 def _mislabelled(strength: float, rng: Rng) -> Case:
     x = _autoregressive(5, CHAINS, LENGTH, strength, rng.child("rows"))
-    return Case(sound.gaussian(5), x.transpose(0, 1).flatten(0, 1), chains=4)
+    return Case(sound_rows.gaussian(5), x.transpose(0, 1).flatten(0, 1), chains=4)
 
 
 def _truncated(strength: float, rng: Rng) -> Case:
@@ -224,7 +242,7 @@ def _permuted(strength: float, rng: Rng) -> Case:
 
 
 def _shifted(strength: float, rng: Rng) -> Case:
-    case = _chained(sound.mixture(), rng)
+    case = _chained(sound_rows.mixture(), rng)
     return Case(case.source, case.rows + strength * torch.tensor([1.0, 0.0]) * case.rows.std(0), chains=CHAINS)
 
 
@@ -238,7 +256,7 @@ def _noisy(strength: float, rng: Rng) -> Case:
 
 
 def _cut(strength: float, rng: Rng) -> Case:
-    source = sound.gaussian(5)
+    source = sound_rows.gaussian(5)
     rows = source.independent(2 * ROWS, rng.child("rows"))
     energy = source.target.energy(rows)
     return Case(source, rows[energy <= energy.quantile(1 - strength)][:ROWS])

@@ -271,7 +271,8 @@ def double_well(tilt: float = 1.0, beta: float = 1.0) -> Drawn:
 
     mean = _averaged(grid, energy, energy, grid, grid**2)
     exact = _tensor([mean[0] + 0.5, mean[1], 0.0, mean[2], 1 / beta])
-    return Drawn("double_well", Boltzmann(DoubleWell(tilt=tilt), beta), draw, 0.35, exact, log_z)
+    name = "double_well" if tilt == 1 else "even_double_well"
+    return Drawn(name, Boltzmann(DoubleWell(tilt=tilt), beta), draw, 0.35, exact, log_z)
 
 
 @cache

@@ -54,7 +54,7 @@ class Study:
     """Equal chains that data= come from, one after the other, where the file does not say; none: independent rows."""
     repeats: int = 1
     """Planted cases of each kind and strength."""
-    sound: int = 216
+    sound: int = 210
     """Sound cases."""
     quick: bool = False
     """A fifth of the strengths and a quarter of the sound cases."""
@@ -68,9 +68,9 @@ class Study:
         if self.data is not None and self.energy is not None:
             return self._own(self.data, self.energy, context)
         cases = self.repeats * STRENGTHS * len(Planter(0).kinds) + self.sound
-        if self.repeats < 1 or self.sound < 27 or cases > MOST_CASES:
+        if self.repeats < 1 or self.sound < 30 or cases > MOST_CASES:
             raise OptionError(
-                f"repeats={self.repeats}, sound={self.sound}: at least 1 and 27, at most {MOST_CASES:,} cases in all."
+                f"repeats={self.repeats}, sound={self.sound}: at least 1 and 30, at most {MOST_CASES:,} cases in all."
             )
         return self._bench(context)
 
@@ -111,7 +111,7 @@ class Study:
 
     def _bench(self, context: Context) -> Outcome:
         start = time.process_time()
-        sound = max(27, self.sound // 4) if self.quick else self.sound
+        sound = max(30, self.sound // 4) if self.quick else self.sound
         found = bench(self.repeats, sound, context, every=5 if self.quick else 1)
         shown = _shown(context)
         kinds = found.by_kind()
