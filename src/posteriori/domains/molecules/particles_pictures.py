@@ -29,8 +29,8 @@ def distances_picture(histograms: Mapping[str, Floats], width: float) -> Figure:
     figure, axes = blank(6.4, 3.8)
     middle = (np.arange(len(next(iter(histograms.values())))) + 0.5) * width
     for i, (name, counts) in enumerate(histograms.items()):
-        style = {"color": "0.75", "linewidth": 4.0} if i == 0 else {"color": COLOURS[i - 1], "linewidth": 1.2}
-        axes.plot(middle, counts / counts.sum() / width, label=name, **style)
+        colour, wide = ("0.75", 4.0) if i == 0 else (COLOURS[i - 1], 1.2)
+        axes.plot(middle, counts / counts.sum() / width, label=name, color=colour, linewidth=wide)
     seen = sum(counts > 0 for counts in histograms.values())
     last = int(np.flatnonzero(seen)[-1])
     axes.set(xlabel="pair distance", ylabel="density", xlim=(0, middle[last]), ylim=(0, None))
@@ -46,8 +46,8 @@ def energies_picture(energies: Mapping[str, Floats]) -> Figure:
     edges = np.linspace(low, high, 61)
     for i, (name, values) in enumerate(energies.items()):
         density, _ = np.histogram(values, edges)
-        style = {"color": "0.75", "linewidth": 4.0} if i == 0 else {"color": COLOURS[i - 1], "linewidth": 1.2}
-        axes.stairs(density / len(values) / np.diff(edges), edges, label=name, **style)
+        colour, wide = ("0.75", 4.0) if i == 0 else (COLOURS[i - 1], 1.2)
+        axes.stairs(density / len(values) / np.diff(edges), edges, label=name, color=colour, linewidth=wide)
     axes.set(xlabel="energy U [kT at temperature 1]", ylabel="density [1/kT]", ylim=(0, None))
     axes.legend(fontsize=9)
     return figure
