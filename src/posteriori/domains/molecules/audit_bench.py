@@ -18,7 +18,7 @@ STRENGTHS = 20
 INTERVAL = 1.959964
 """Half-width of a 95 % interval in standard errors."""
 WEAKEST = 3
-"""Strengths from the weakest on whose bias is averaged, to show that they matter."""
+"""Strengths from the weakest on over which bias and error are averaged, to show that they matter."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,14 @@ class Bench:
     """What the benchmark found.
 
     Attributes:
-        planted: one row for each planted case: kind, strength, verdict, reason, largest bias in standard errors.
+        planted: one row for each planted case: kind, strength, verdict, reason.
+        gaps: one row for each figure that a planted case would report: its gap from the truth in standard errors.
         sound: one row for each sound case: source, verdict, reason.
         intervals: one row for each interval with a known truth: source, quantity, gap in standard errors.
     """
 
     planted: pd.DataFrame
+    gaps: pd.DataFrame
     sound: pd.DataFrame
     intervals: pd.DataFrame
 
@@ -62,6 +64,8 @@ class Bench:
         rows = []
         for kind, part in self.planted.groupby("kind", sort=False):
             weak = part[part["level"] < WEAKEST]
+            gaps = self.gaps[(self.gaps["kind"] == kind) & (self.gaps["level"] < WEAKEST)]
+            bias = gaps.groupby("quantity")["gap [s.e.]"].mean().abs().max()
             rows.append(
                 {
                     "kind": kind,
@@ -70,7 +74,8 @@ class Bench:
                     "weakest": float(part["strength"].min()),
                     "strongest": float(part["strength"].max()),
                     "of": part["unit"].iloc[0],
-                    "bias at the weakest [s.e.]": float(weak["bias [s.e.]"].mean()),
+                    "bias at the weakest [s.e.]": float(bias),
+                    "error at the weakest [s.e.]": float((gaps["gap [s.e.]"] ** 2).mean() ** 0.5),
                 }
             )
         return pd.DataFrame(rows)
@@ -91,7 +96,7 @@ def bench(repeats: int, sound: int, context: Context, every: int = 1) -> Bench:
         for level in range(every // 2, STRENGTHS, every)
         for i in range(repeats)
     ]
-    planted = []
+    planted, apart = [], []
     for kind, level, i in context.progress(cases, "planted failures", len(cases)):
         strength = kind.strengths(STRENGTHS)[level]
         rng = context.rng.child("planted", kind.name, level, i)
@@ -99,7 +104,8 @@ def bench(repeats: int, sound: int, context: Context, every: int = 1) -> Bench:
         audit = case.audited(rng)
         mean, error = reported(case, audit)
         gaps = (mean - truths(case)) / error.clamp_min(1e-300)
-        bias = float(torch.nan_to_num(gaps, 0.0, 0.0, 0.0).abs().max())
+        known = torch.isfinite(gaps).nonzero()[:, 0].tolist()
+        apart += [{"kind": kind.name, "level": level, "quantity": j, "gap [s.e.]": float(gaps[j])} for j in known]
         planted.append(
             {
                 "kind": kind.name,
@@ -107,12 +113,11 @@ def bench(repeats: int, sound: int, context: Context, every: int = 1) -> Bench:
                 "strength": strength,
                 "unit": kind.unit,
                 "verdict": audit.verdict.value,
-                "bias [s.e.]": bias,
                 "reason": audit.reason,
             }
         )
     found, intervals = _sound(planter, sound, context)
-    return Bench(pd.DataFrame(planted), found, intervals)
+    return Bench(pd.DataFrame(planted), pd.DataFrame(apart), found, intervals)
 
 
 def _sound(planter: Planter, n: int, context: Context) -> tuple[pd.DataFrame, pd.DataFrame]:
