@@ -102,6 +102,11 @@ class ForceField:
                 )
         return ForceField(system.getNumParticles(), **found)
 
+    @staticmethod
+    def of_xml(text: str) -> ForceField:
+        """The terms of a serialised OpenMM ``System``."""
+        return ForceField.of(require("openmm", "molecules").XmlSerializer.deserialize(text))
+
     def table(self, surface: Surface | None = None) -> Floats:
         """As the compiled form reads it, with ``surface`` added."""
         series = _series(self.torsions)

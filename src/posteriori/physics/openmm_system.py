@@ -17,6 +17,8 @@ from posteriori.core.random import Rng
 from posteriori.core.space import Space
 
 AXES = ("x", "y", "z")
+AWAY = 3e-3
+"""How far [nm] atoms are moved before forces are checked: at a minimum there are none to check."""
 STEP = 1e-5
 """Distance [nm] of the two energies whose difference a force is held against."""
 FORCE_TOLERANCE = 1e-3
@@ -75,12 +77,13 @@ class OpenMMSystem(Operator):
         return r[..., None, None] * self._both(m, forces=True)[1]
 
     def check(self, x: Tensor, rng: Rng) -> None:
-        """Hold the forces at positions (particle, axis) [nm] against differences of the energy.
+        """Hold the forces near positions (particle, axis) [nm] against differences of the energy.
 
         Raises:
             DataError: the energy or a force is not finite there, or they disagree.
         """
         x = self.domain.check(x.double(), "positions")
+        x = x + AWAY * rng.normal(x.shape)
         energy = float(self.forward(x))
         v = rng.normal(x.shape)
         v = v / v.norm()
