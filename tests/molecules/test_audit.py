@@ -13,6 +13,7 @@ from posteriori.core.errors import DataError, OptionError
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.domains.molecules import sound_rows
+from posteriori.domains.molecules.alanine import shipped
 from posteriori.domains.molecules.audit_bench import bench
 from posteriori.domains.molecules.audit_files import read_samples
 from posteriori.domains.molecules.energies import ENERGIES, named_target
@@ -171,8 +172,24 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ENERGIES)
 def test_every_named_energy_has_a_target(name: str) -> None:
     numbers = {"double-well": 2, "mueller-brown": 2, "many-well": 6, "funnel": 5, "gmm-40": 2, "dw4": 8, "lj13": 39}
+    if name.startswith("alanine"):
+        pytest.importorskip("openmm")
+        numbers[name] = 66
     target = named_target(name, numbers[name])
     assert target.space.size == numbers[name]
+
+
+def test_a_molecule_is_asked_in_kelvin(tmp_path: Path) -> None:
+    """Rows of a harmonic law around a frame are no rows of the molecule; its energy is in kT at 300 K."""
+    pytest.importorskip("openmm")
+    target = named_target("alanine-vacuum", 66)
+    assert target.beta == pytest.approx(1 / 2.494338785, rel=1e-6)
+    frame = shipped().frame
+    rows = frame + 0.01 * Rng(11).normal((60, 22, 3))
+    path = _file(tmp_path, "frames.npy", x=(rows - rows.mean(1, keepdim=True)).numpy())
+    found = Study(data=path, energy="alanine-vacuum")(Context(Rng(0)))
+    assert found.scores["verdict"] == "refuse"
+    assert float(str(found.scores["off_centre"])) < 1e-6
 
 
 @pytest.mark.slow

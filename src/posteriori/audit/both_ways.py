@@ -83,7 +83,7 @@ def _distributions(rows: WeightedRows, forward: WeightedRows, rng: Rng) -> Findi
         min(rows.effective, len(forward)),
         "shares of energy or coordinates differ by {z} s.e. from those of independent rows of the target: regions are "
         "missed or over-counted",
-        Remedy.REFUSE,
+        Remedy.REFUSE if rows.log_weights is None else Remedy.WIDEN,
         "shares below nine quantiles, of the rows less of the forward rows",
     )
 

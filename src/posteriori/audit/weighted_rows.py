@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from posteriori.core import memory
 from posteriori.core.errors import DataError, UnanswerableError
 from posteriori.core.support import Real
 from posteriori.core.target import Target
@@ -22,6 +23,8 @@ ROUNDING = 1e-10
 """Rows are equal up to this share of their spread."""
 SAME = 1e-9
 """Largest relative change of an energy that does not depend on where the centre of mass lies."""
+FIGURES = 300
+"""Numbers that an audit makes of each row beside its coordinates."""
 FEWEST = 50
 """Rows below which there is nothing to audit."""
 
@@ -87,6 +90,8 @@ class WeightedRows:
             UnanswerableError: the energy has no gradient, or the rows have borders.
         """
         _require_real(target)
+        need = 8 * len(rows) * (6 * target.space.size + FIGURES)
+        memory.require(need, f"an audit of {len(rows)} rows", "audit every tenth row, or one chain after the other")
         rows = _checked(target, rows, chains)
         log_weights, log_q = (
             _figures(f, len(rows), name) for f, name in ((log_weights, "log-weights"), (log_q, "log q"))

@@ -44,10 +44,23 @@ class Study:
 
     data: Path | None = None
     """Your own samples: .npy (rows), .npz (x, log_weight, log_q, energy, chain) or CSV (the same as columns)."""
-    energy: Literal["double-well", "mueller-brown", "many-well", "funnel", "gmm-40", "dw4", "lj13"] | None = None
+    energy: (
+        Literal[
+            "double-well",
+            "mueller-brown",
+            "many-well",
+            "funnel",
+            "gmm-40",
+            "dw4",
+            "lj13",
+            "alanine-vacuum",
+            "alanine-implicit",
+        ]
+        | None
+    ) = None
     """Whose samples data= are said to be."""
     temperature: float | None = None
-    """kT in the unit of the energy; none takes 15 for mueller-brown and 1 for the others."""
+    """kT in the unit of the energy, or T [K] of a molecule; none takes 15 (mueller-brown), 300 K (alanine), else 1."""
     forward: Path | None = None
     """Independent rows of the same energy from another sampler, with log_q of data='s proposal where it is known."""
     chains: int | None = None
