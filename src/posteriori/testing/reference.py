@@ -12,7 +12,8 @@ from posteriori.core.errors import UnanswerableError
 from posteriori.core.noise import Normal
 from posteriori.core.prior import GaussianLaw
 from posteriori.core.support import Classes
-from posteriori.core.target import Boltzmann, Inverse, Target
+from posteriori.core.target import Boltzmann, Conditioned, Inverse, Target
+from posteriori.physics.gaussian_mixture import GaussianMixture
 
 MOST_STATES = 2**16
 
@@ -29,13 +30,18 @@ class ClosedForm:
 def closed_form(target: Target) -> ClosedForm:
     """H = K⁻¹ + Jᵀ R⁻¹ J; mean μ + H⁻¹ Jᵀ R⁻¹ (d - J μ - b); evidence from |H| |K| |R|. J column by column.
 
-    Of an energy over few classes, sums over all its states.
+    Of an energy over few classes, sums over all its states; of a mixture of Gaussians, and of a Gaussian law beyond a
+    plane, the moments.
 
     Raises:
         UnanswerableError: the question is neither, or something in it learns.
     """
     if isinstance(target, Boltzmann) and isinstance(target.space.support, Classes):
         return _summed(target, len(target.space.support.names))
+    if isinstance(target, Boltzmann) and isinstance(target.potential, GaussianMixture) and target.beta == 1:
+        return _mixed(target.potential)
+    if isinstance(target, Conditioned) and target.operator.linear and isinstance(target.prior, GaussianLaw):
+        return _beyond(target, target.prior)
     if not (
         isinstance(target, Inverse)
         and target.operator.linear
@@ -60,6 +66,30 @@ def closed_form(target: Target) -> ClosedForm:
     log_det = torch.logdet(h) + torch.logdet(k) + variance.log().sum()
     evidence = -0.5 * (quadratic + log_det + codomain.size * log(2 * pi))
     return ClosedForm(mu + shift, torch.linalg.inv(h), evidence)
+
+
+def _mixed(mixture: GaussianMixture) -> ClosedForm:
+    """Mean and covariance of a mixture of Gaussians, whose integral is one."""
+    w, means = mixture.log_weights.exp(), mixture.means
+    mean = w @ means
+    apart = means - mean
+    own = mixture.scale**2 * torch.eye(len(mean), dtype=torch.float64)
+    return ClosedForm(mean, own + apart.mT @ (w[:, None] * apart), torch.zeros((), dtype=torch.float64))
+
+
+def _beyond(target: Conditioned, law: GaussianLaw) -> ClosedForm:
+    """A Gaussian law where J x + b > level: β = (level - J μ - b) / s, λ = φ(β) / Q(β), log Q(β) is the evidence."""
+    space = target.space
+    eye = torch.eye(space.size, dtype=torch.float64)
+    b = target.height(space.unflat(torch.zeros_like(eye[0])))
+    j = target.height(space.unflat(eye)) - b
+    k, mu = law.covariance.dense().double(), space.flat(law.location).double()
+    s = (j @ k @ j).sqrt()
+    beta = (target.level - j @ mu - b) / s
+    evidence = torch.special.log_ndtr(-beta)
+    slope = (-0.5 * beta.square() - 0.5 * log(2 * pi) - evidence).exp()
+    lean = k @ j / s
+    return ClosedForm(mu + lean * slope, k - torch.outer(lean, lean) * slope * (slope - beta), evidence)
 
 
 def _summed(target: Boltzmann, classes: int) -> ClosedForm:
