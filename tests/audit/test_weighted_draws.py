@@ -144,7 +144,10 @@ def test_rejected_moves_are_no_repeats() -> None:
 
 
 def test_correlated_rows_passed_as_independent_are_caught() -> None:
-    assert "independence" in failed(audit_draws(normal(), series(11, 0.6, 1)[0]))
+    audit = audit_draws(normal(), series(11, 0.6, 1)[0])
+    assert "independence" in failed(audit)
+    assert audit.verdict is Verdict.REPAIR
+    assert "pass them as chains" in audit.reason
 
 
 def test_interleaved_chains_are_caught() -> None:
@@ -167,6 +170,8 @@ def test_a_start_far_away_asks_for_a_longer_warm_up() -> None:
     x = series(14, 0.5, 10) + 5 * 0.8 ** torch.arange(N // 10)[:, None]
     audit = audit_draws(normal(), x.flatten(0, 1), chains=10)
     assert "drift" in failed(audit)
+    assert audit.verdict is Verdict.REPAIR
+    assert audit.remedy is Remedy.WARMUP
 
 
 def test_a_missed_mode_is_seen_by_forward_rows_alone() -> None:

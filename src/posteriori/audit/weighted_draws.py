@@ -18,6 +18,12 @@ from posteriori.core.random import Rng
 from posteriori.core.target import Target
 from posteriori.core.weights import log_mean_exp
 
+CAUSES = {"drift", "independence"}
+IDENTITIES = {
+    *("virial", "mean_force", "equipartition", "curvature", "virial_by_energy", "waves", "temperature"),
+    "same_distribution",
+}
+
 
 class Verdict(Enum):
     """What to do with the rows."""
@@ -140,10 +146,15 @@ def _facts(rows: WeightedRows) -> list[Figure]:
 
 
 def _verdict(found: list[Finding]) -> tuple[Verdict, str, Remedy]:
-    failed = sorted((f for f in found if f.failed), key=lambda f: (f.remedy is not Remedy.REFUSE, -f.excess))
+    failed = [f for f in found if f.failed]
     if not failed:
         return Verdict.ACCEPT, "every check holds", Remedy.NONE
-    first = failed[0]
+    # a start far away, or correlation that was not told, breaks identities too: mending it comes first
+    causes = [f for f in failed if f.figure.name in CAUSES]
+    others = {f.figure.name for f in failed} - IDENTITIES - CAUSES - {"halves", "chains_agree"}
+    if causes and not others:
+        failed = causes
+    first = min(failed, key=lambda f: (f.remedy is not Remedy.REFUSE, -f.excess))
     more = f" ({len(failed) - 1} more checks fail)" if len(failed) > 1 else ""
     if first.remedy is Remedy.REFUSE:
         return Verdict.REFUSE, first.reason + more, Remedy.REFUSE

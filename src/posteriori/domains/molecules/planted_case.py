@@ -84,4 +84,4 @@ class Kind:
     def strengths(self, n: int) -> list[float]:
         """``n`` strengths from the weakest to the strongest."""
         ratio = (self.strong / self.weak) ** (1 / max(n - 1, 1))
-        return [self.weak * ratio**i for i in range(n)]
+        return [float(f"{self.weak * ratio**i:.6g}") for i in range(n)]
