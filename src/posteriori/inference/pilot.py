@@ -61,10 +61,11 @@ class Trial:
         rate: effective samples of the slowest figure for each further CPU second; 0 where the answer is not trusted.
         means, spreads, errors: of the figures (k,); standard errors from their effective samples.
         why: what speaks against trusting it; empty where nothing does.
-        draws: its rows.
+        method: the sampler. draws: its rows.
     """
 
     name: str
+    method: Sized
     fixed_seconds: float
     rate: float
     means: Tensor
@@ -203,7 +204,7 @@ def _trial(name: str, one: Candidate, target: Target, look: Observables, seconds
     means = (w * figures).sum(0)
     spread = (w * (figures - means).square()).sum(0).sqrt()
     rate = float(effective.min()) / (more * for_each) if not why else 0.0
-    return Trial(name, fixed, rate, means, spread, spread / effective.clamp_min(1.0).sqrt(), why, draws)
+    return Trial(name, one.method, fixed, rate, means, spread, spread / effective.clamp_min(1.0).sqrt(), why, draws)
 
 
 def _effective(draws: Draws, figures: Tensor) -> tuple[Tensor, str]:

@@ -28,9 +28,10 @@ from posteriori.domains.molecules.particles import (
     run_hmc,
 )
 from posteriori.domains.molecules.particles_data import Given, given_figures, read_positions
+from posteriori.domains.molecules.particles_generator import train
 from posteriori.domains.study import Outcome, Score
 from posteriori.inference.compiled_hmc import CompiledHMC
-from posteriori.inference.pilot import Candidate, Choice, pilot
+from posteriori.inference.pilot import Candidate, Choice, Trial, pilot
 from posteriori.inference.replica_exchange import ReplicaExchange
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ RHAT = 1.01
 PILOT_SECONDS = 0.5
 PROBE = 200
 LAGS = 400
-MOST_EFFECTIVE, MOST_CHAINS = 20_000_000, 4096
-HMC_NAME, EXCHANGE_NAME = "hmc", "replica-exchange"
+MOST_EFFECTIVE, MOST_CHAINS, MOST_TRAINING = 20_000_000, 4096, 3600
+HMC_NAME, EXCHANGE_NAME, GENERATOR_NAME = "hmc", "replica-exchange", "generator"
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,26 @@ class Asked:
     effective: float
     chains: int
     data: Path | None
+    training: float
+    relabel: bool
 
     def __post_init__(self) -> None:
+        self.cluster.target(self.temperature)
         if not 1000 <= self.effective <= MOST_EFFECTIVE or not 4 <= self.chains <= MOST_CHAINS:
             raise OptionError(
                 f"effective={self.effective:g}, chains={self.chains}: 1,000 to {MOST_EFFECTIVE:,} effective samples "
                 f"and 4 to {MOST_CHAINS:,} chains."
             )
+        if not 0 <= self.training <= MOST_TRAINING or (self.training > 0 and self.sampler != "auto"):
+            raise OptionError(
+                f"training={self.training:g}, sampler={self.sampler}: 0 to {MOST_TRAINING:,} CPU seconds, and only "
+                "where sampler=auto lets the generator compete."
+            )
 
     @property
     def hmc(self) -> CompiledHMC:
         """Tuned HMC in compiled code."""
-        return CompiledHMC(chains=self.chains, warmup=900)
+        return CompiledHMC(chains=self.chains, warmup=900, relabel=self.relabel)
 
     @property
     def exchange(self) -> ReplicaExchange:
@@ -82,21 +91,41 @@ class Asked:
 def answered(asked: Asked, context: Context) -> Outcome:
     """Choose where asked to, sample, check, draw."""
     given = None if asked.data is None else read_positions(asked.data, asked.cluster)
-    target = asked.cluster.target(asked.temperature)
-    choice = None
-    if asked.sampler == "auto":
-        candidates = {
-            HMC_NAME: Candidate(replace(asked.hmc, between=4)),
-            EXCHANGE_NAME: Candidate(asked.exchange),
-        }
-        look = looked_at(asked.cluster)
-        choice = pilot(target, candidates, context.child("pilot"), asked.effective, PILOT_SECONDS, look)
+    choice = _chosen(asked, context) if asked.sampler == "auto" else None
     name = asked.sampler if choice is None else choice.best.name
-    if name == HMC_NAME:
-        measured = run_hmc(asked.cluster, asked.temperature, asked.hmc, asked.effective, context.child("run"))
+    runs = {HMC_NAME: _moved, EXCHANGE_NAME: _exchanged}
+    if choice is not None and name == GENERATOR_NAME:
+        measured = _generated(asked, choice.best, context.child("run"))
     else:
-        measured = _exchanged(asked, context.child("run"))
+        measured = runs[name](asked, context.child("run"))
     return _outcome(asked, name, measured, choice, given)
+
+
+def _chosen(asked: Asked, context: Context) -> Choice:
+    """The pilot of all samplers; a generator competes where training is paid for."""
+    candidates = {HMC_NAME: Candidate(replace(asked.hmc, between=4)), EXCHANGE_NAME: Candidate(asked.exchange)}
+    if asked.training:
+        trained = train(asked.cluster, asked.temperature, asked.training, context.child("generator"))
+        candidates[GENERATOR_NAME] = Candidate(trained.method, trained.seconds)
+    target, look = asked.cluster.target(asked.temperature), looked_at(asked.cluster)
+    return pilot(target, candidates, context.child("pilot"), asked.effective, PILOT_SECONDS, look)
+
+
+def _moved(asked: Asked, context: Context) -> Measured:
+    return run_hmc(asked.cluster, asked.temperature, asked.hmc, asked.effective, context)
+
+
+def _generated(asked: Asked, trial: Trial, context: Context) -> Measured:
+    """As many weighed rows as the pilot says, then equally weighted ones among them."""
+    method = trial.method
+    started = time.process_time()
+    share = float(trial.draws.ess()) / len(trial.draws.values)
+    weighed = replace(method, draws=int(1.1 * asked.effective / share))(
+        asked.cluster.target(asked.temperature), context
+    )
+    rows = weighed.sample(int(weighed.ess()), context.rng.child("resampled"))
+    spent = time.process_time() - started + trial.fixed_seconds
+    return run_draws(asked.cluster, Draws(weighed.space, rows), spent)
 
 
 def _exchanged(asked: Asked, context: Context) -> Measured:
@@ -171,7 +200,7 @@ def _pictures(
     histograms = {name: measured.histogram}
     energies = {name: measured.series[..., 0].double().flatten().numpy()}
     for trial in () if choice is None else choice.trials:
-        if trial.name != name:
+        if trial.name != name and trial.draws.log_weights is None:
             other = run_draws(cluster, trial.draws, 0.0)
             histograms[f"{trial.name}, pilot"] = other.histogram
             energies[f"{trial.name}, pilot"] = other.series[..., 0].double().flatten().numpy()

@@ -34,6 +34,10 @@ class Study:
     """Effective samples of the slowest figure."""
     chains: int = 64
     """Independent chains."""
+    training: float = 0.0
+    """CPU seconds [s] to train an equivariant flow that competes with the chains; 0 leaves it out."""
+    relabel: bool = True
+    """Put the particles, which are alike, into a random order before each row of HMC: exact, and labels mix at once."""
     data: Path | None = None
     """Somebody's rows to audit: .npy, or .npz with x, particles × 2 numbers a row."""
     quick: bool = False
@@ -45,4 +49,7 @@ class Study:
             raise OptionError(f"particles={self.particles}: 2 to {MOST}.")
         wanted = self.effective / 10 if self.quick else self.effective
         cluster = double_well_cluster(self.particles)
-        return answered(Asked(cluster, self.temperature, self.sampler, wanted, self.chains, self.data), context)
+        asked = Asked(
+            cluster, self.temperature, self.sampler, wanted, self.chains, self.data, self.training, self.relabel
+        )
+        return answered(asked, context)

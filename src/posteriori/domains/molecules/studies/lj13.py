@@ -32,10 +32,14 @@ class Study:
     """Temperature [kT of the potential]."""
     sampler: Literal["auto", "hmc", "replica-exchange"] = "auto"
     """Tuned HMC or replica exchange, both in compiled code; auto lets a pilot choose."""
-    effective: float = 100_000
+    effective: float = 200_000
     """Effective samples of the slowest figure."""
     chains: int = 64
     """Independent chains."""
+    training: float = 0.0
+    """CPU seconds [s] to train an equivariant flow that competes with the chains; 0 leaves it out."""
+    relabel: bool = True
+    """Put the particles, which are alike, into a random order before each row of HMC: exact, and labels mix at once."""
     data: Path | None = None
     """Somebody's rows to audit: .npy, or .npz with x, particles × 3 numbers a row."""
     quick: bool = False
@@ -47,4 +51,7 @@ class Study:
             raise OptionError(f"particles={self.particles}, depth={self.depth:g}: 2 to {MOST}, and up to 100 kT.")
         wanted = self.effective / 10 if self.quick else self.effective
         cluster = lennard_jones_cluster(self.particles, self.depth)
-        return answered(Asked(cluster, self.temperature, self.sampler, wanted, self.chains, self.data), context)
+        asked = Asked(
+            cluster, self.temperature, self.sampler, wanted, self.chains, self.data, self.training, self.relabel
+        )
+        return answered(asked, context)
