@@ -46,7 +46,7 @@ def row_checks(rows: WeightedRows, claimed: Tensor | None, given_weights: bool, 
 
 def _broken(rows: WeightedRows) -> Finding:
     reason = f"{rows.broken} rows of positive weight have an energy or a force that is not finite"
-    return limited("broken_rows", rows.broken, Gate(high=0.0), reason, Remedy.REFUSE, f"of {rows.given}")
+    return limited("broken_rows", rows.broken, Gate(high=0.0), reason, Remedy.REFUSE, f"of {len(rows.kept)}")
 
 
 def _forces(rows: WeightedRows, rng: Rng) -> Finding:

@@ -13,7 +13,7 @@ from posteriori.audit.finding import Finding, Remedy, judged
 from posteriori.audit.identities import Identity, identities
 from posteriori.audit.report import Figure, Report
 from posteriori.audit.row_checks import row_checks
-from posteriori.audit.weighted_rows import Forward, WeightedRows
+from posteriori.audit.weighted_rows import Forward, WeightedRows, figures_of
 from posteriori.core.random import Rng
 from posteriori.core.target import Target
 from posteriori.core.weights import log_mean_exp
@@ -103,26 +103,21 @@ def audit_draws(
     rng = rng or Rng(0)
     seen = WeightedRows.of(target, rows, log_weights, log_q, chains)
     own = identities(seen, rng.child("identities"))
-    claimed = energy.detach().double().flatten() if energy is not None and len(seen) == len(energy) else None
+    claimed = figures_of(energy, len(rows), "energies")
+    claimed = None if claimed is None else claimed[seen.kept]
     found = row_checks(seen, claimed, log_weights is not None, rng.child("forces"))
     found += chain_checks(seen, rng.child("chains"))
     found += [_judged(seen, identity) for identity in own]
     ways = None
     if forward is not None:
         other = WeightedRows.of(target, forward.rows, chains=forward.chains)
-        if forward.log_q is not None:
-            other = _with_density(other, forward.log_q)
+        density = figures_of(forward.log_q, len(forward.rows), "forward log q")
+        other = other if density is None else replace(other, log_q=density[other.kept])
         ways = both_ways(seen, other, rng.child("forward"))
         found += ways.findings
     verdict, reason, remedy = _verdict(found)
     report = Report(f"{len(rows)} rows of {target.space}", (*_facts(seen), *(f.figure for f in found)))
     return Audit(verdict, reason, remedy, report, seen, own, ways, tuple(found))
-
-
-def _with_density(rows: WeightedRows, log_q: Tensor) -> WeightedRows:
-    density = log_q.detach().double().flatten()
-    kept = len(rows) == len(density)
-    return replace(rows, log_q=density if kept else None)
 
 
 def _judged(rows: WeightedRows, identity: Identity) -> Finding:

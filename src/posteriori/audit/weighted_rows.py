@@ -56,7 +56,7 @@ class WeightedRows:
         log_weights: unnormalised (row,); None where they are equal.
         log_q: log density of the proposal (row,), where it is known.
         chains: equal chains, one after the other; None where the rows are said to be independent.
-        given: rows before any were left out.
+        kept: which of the rows given are here, (row given,).
         broken: rows of positive weight whose energy or slope is not finite.
         frame: takes coordinates to centred positions; None where nothing was taken off.
         off_centre: largest distance of a centre of mass from zero over the spread of the rows.
@@ -69,7 +69,7 @@ class WeightedRows:
     log_weights: Tensor | None
     log_q: Tensor | None
     chains: int | None
-    given: int
+    kept: Tensor
     broken: int
     frame: Centred | None
     off_centre: float
@@ -94,7 +94,7 @@ class WeightedRows:
         memory.require(need, f"an audit of {len(rows)} rows", "audit every tenth row, or one chain after the other")
         rows = _checked(target, rows, chains)
         log_weights, log_q = (
-            _figures(f, len(rows), name) for f, name in ((log_weights, "log-weights"), (log_q, "log q"))
+            figures_of(f, len(rows), name) for f, name in ((log_weights, "log-weights"), (log_q, "log q"))
         )
         frame = _frame(target, rows)
         energy, slope = energies(target, rows)
@@ -109,10 +109,10 @@ class WeightedRows:
         if int(kept.sum()) < FEWEST:
             raise DataError(f"{int(kept.sum())} rows have a finite energy and a weight; an audit needs {FEWEST}.")
         if chains is not None and not bool(kept.all()):
-            chains = 1 if chains == 1 else None
+            chains = 1  # what is left makes no equal chains
         parts = [None if f is None else f[kept] for f in (log_weights, log_q)]
         return WeightedRows(
-            target, x[kept], energy[kept], slope[kept], parts[0], parts[1], chains, len(rows), broken, frame, off
+            target, x[kept], energy[kept], slope[kept], parts[0], parts[1], chains, kept, broken, frame, off
         )
 
     def __len__(self) -> int:
@@ -224,7 +224,12 @@ def _checked(target: Target, rows: Tensor, chains: int | None) -> Tensor:
     return rows
 
 
-def _figures(figures: Tensor | None, n: int, name: str) -> Tensor | None:
+def figures_of(figures: Tensor | None, n: int, name: str) -> Tensor | None:
+    """``figures`` (n,) as float64.
+
+    Raises:
+        DataError: another number of them, NaN or +inf, or all -inf.
+    """
     if figures is None:
         return None
     found = figures.detach().double().flatten()

@@ -45,6 +45,8 @@ def scores_picture(audits: dict[str, Audit]) -> Figure:
 
 def weights_picture(audit: Audit) -> Figure:
     """The weights' distribution, and beyond its tail's threshold the Pareto law of the fitted k̂."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     assert audit.rows.log_weights is not None
     log_w = audit.rows.log_weights.numpy()
     w = np.sort(np.exp(log_w - log_w.max()) / np.exp(log_w - log_w.max()).mean())
@@ -63,7 +65,11 @@ def weights_picture(audit: Audit) -> Figure:
         axes.loglog(x[shown], law[shown], color=COLOURS[1], label=f"generalised Pareto law of the tail, k̂ = {k:.2f}")
     axes.axvline(cut, color="0.6", linewidth=0.8, linestyle="--")
     axes.set(xlabel="weight over its mean", ylabel="share of rows above", ylim=(0.3 / n, 1.5))
-    axes.set_xlim(max(w[max(0, n // 100)], 1e-6 * w[-1]), 3 * w[-1])
+    axes.set_xlim(max(w[n // 100], 1e-6 * w[-1]), 1.5 * w[-1])
+    if w[-1] < 100 * w[n // 100]:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.legend(fontsize=9, loc="lower left")
     return figure
 
@@ -106,5 +112,6 @@ def catches_picture(found: Bench) -> Figure:
     axes.set(yticks=range(len(kinds)), yticklabels=labels, xticks=ticks, xticklabels=[levels[i] + 1 for i in ticks])
     axes.set_xlabel("strength, from the weakest that matters (1) to gross (20), in equal ratios")
     axes.tick_params(labelsize=8)
+    axes.grid(visible=False)
     figure.colorbar(image, ax=axes, label="caught [%]", shrink=0.8)
     return figure
