@@ -42,11 +42,15 @@ class ConditionalVAE(nn.Module):
         self.decoder = VectorDecoder(latents, given, outputs, width)
         self.encoder = VectorDecoder(outputs, given, latents, width)
 
-    def draw(self, v: Tensor, rng: Rng) -> tuple[Tensor, Tensor]:
-        """One draw of u for each v, and log N(z) decoder(u | z, v) - log encoder(z | u, v): the joint log density."""
-        z = rng.normal((*v.shape[:-2], self.latents, v.shape[-1]))
+    def numbers(self, v: Tensor) -> tuple[int, int]:
+        """Shape of the standard normal numbers of one draw given ``v`` (*batch, given, d): (latents + outputs, d)."""
+        return self.latents + self.decoder.outputs, v.shape[-1]
+
+    def push(self, noise: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Draws of u by standard normal ``noise`` (*batch, latents + outputs, d), and their :meth:`joint` density."""
+        z, e = noise.split([self.latents, self.decoder.outputs], -2)
         mean, log_sigma = self.decoder(z, v)
-        u = mean + log_sigma.exp()[..., None] * rng.normal(mean.shape)
+        u = mean + log_sigma.exp()[..., None] * e
         return u, self.joint(u, z, v)
 
     def joint(self, u: Tensor, z: Tensor, v: Tensor) -> Tensor:
