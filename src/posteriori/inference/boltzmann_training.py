@@ -13,6 +13,7 @@ from posteriori.core.errors import OptionError
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.core.target import Target
+from posteriori.core.weights import log_mean_exp
 from posteriori.inference.defensive import Defensive
 from posteriori.learn.flow.spline import SplineFlow
 
@@ -20,6 +21,8 @@ GENTLEST = 0.01
 """The last learning rate as a share of the first."""
 CLIP = 10.0
 """Largest norm of a gradient."""
+FORGOTTEN = log(30.0)
+"""Most by which rows that the flow gives too little density count more than they weigh."""
 KEPT = 4000
 """Draws that are weighed and resampled to be learnt from, each time."""
 
@@ -109,7 +112,7 @@ class _Course:
         with torch.no_grad():
             self.lowest = target.energy(rows).min()
         at = torch.tensor(factors, dtype=torch.float64).log()[rng.integers(len(factors), (len(rows),))]
-        self.pool, self.pool_factors = rows, at
+        self.first, self.pool, self.pool_factors = rows, rows, at
         self.since = 0
 
     def step(self, done: float) -> None:
@@ -129,8 +132,12 @@ class _Course:
         self.adam.step()
 
     def net(self) -> Defensive:
-        """The flow with the safety net for its last rows."""
-        return Defensive(self.flow.eval().requires_grad_(False), self.pool, self.share)
+        """The flow with the safety net."""
+        return self._netted(self.flow.eval().requires_grad_(False), self.share)
+
+    def _netted(self, flow: SplineFlow, share: float) -> Defensive:
+        """A flow with a net about its own rows and those of the short runs, which may reach into other modes."""
+        return Defensive(flow, torch.cat([self.first, self.pool]), share)
 
     def _surprise(self) -> Tensor:
         """-log q of rows of the pool."""
@@ -155,14 +162,18 @@ class _Course:
         return torch.where(above > 0, torch.log1p(above.clamp_min(0.0)), above)
 
     def _renew(self) -> None:
-        """Draws of every factor, with a wide safety net, weighed and resampled."""
-        net = Defensive(self.flow, self.pool, 0.15)
+        """Draws of every factor with a wide safety net, weighed and resampled; more of those that the flow misses."""
+        net = self._netted(self.flow, 0.15)
         pools, factors = [], []
         for factor in self.factors:
             at = torch.tensor([log(factor)], dtype=torch.float64)
             x, log_q = net.draw(KEPT // len(self.factors), self.rng, at if len(self.factors) > 1 else None)
             with torch.no_grad():
-                weights = torch.softmax(-factor * self.target.energy(x) - log_q, 0)
+                log_p = -factor * self.target.energy(x)
+                raw = log_p - log_q
+                short = log_p - self.flow.log_prob(x, at.expand(len(x), 1) if len(self.factors) > 1 else None)
+            short = (short - log_mean_exp(raw)[0]).clamp(0.0, FORGOTTEN)
+            weights = torch.softmax(raw + short, 0)
             chosen = torch.multinomial(weights, len(x), replacement=True, generator=self.rng.generator)
             pools.append(x[chosen])
             factors.append(at.expand(len(x)))

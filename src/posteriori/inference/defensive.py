@@ -14,7 +14,7 @@ from posteriori.core.random import Rng
 from posteriori.inference.quasi_random import normal_points
 from posteriori.learn.flow.spline import SplineFlow
 
-WIDER = 2.0
+WIDER = 3.0
 """Covariance of the safety net over that of the rows it is made for."""
 
 
@@ -26,7 +26,7 @@ class Defensive(nn.Module):
 
     Args:
         flow: what is learnt.
-        rows: (n, *space.shape) of about the target's place and spread; the wide part has twice their covariance.
+        rows: (n, *space.shape) of about the target's place and spread; the wide part has three times their covariance.
         share: of the wide part, in (0, 1).
 
     Raises:
@@ -80,6 +80,10 @@ class Defensive(nn.Module):
         order = rng.permutation(n)
         return torch.cat([x, y])[order], both[order]
 
+    def floor(self, x: Tensor) -> Tensor:
+        """log (share · wide): no log-density of the mixture lies below, so no log-weight above -energy - floor."""
+        return self.wide.log_prob(x) + log(self.share)
+
     @property
     def _root(self) -> Tensor:
         covariance = self.wide.covariance
@@ -89,4 +93,4 @@ class Defensive(nn.Module):
     def _mixed(self, x: Tensor, log_q: Tensor) -> Tensor:
         """The mixture's log-density from the flow's; one that the flow cannot give counts as nothing."""
         own = torch.where(log_q.isnan(), -torch.inf, log_q) + log(1 - self.share)
-        return torch.logaddexp(own, self.wide.log_prob(x) + log(self.share))
+        return torch.logaddexp(own, self.floor(x))
