@@ -16,9 +16,10 @@ from posteriori.domains.molecules import sound_rows
 from posteriori.domains.molecules.alanine import shipped
 from posteriori.domains.molecules.audit_bench import bench
 from posteriori.domains.molecules.audit_files import read_samples
-from posteriori.domains.molecules.energies import ENERGIES, named_target
+from posteriori.domains.molecules.energies import ENERGIES, molecule_of, named_target
 from posteriori.domains.molecules.planted import Planter
 from posteriori.domains.molecules.studies.audit import Study
+from posteriori.domains.molecules.trajectories import write_trajectory
 
 EXACT = [
     sound_rows.gaussian(10),
@@ -154,6 +155,8 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     for study, message in (
         (Study(data=path), "go together"),
         (Study(temperature=2.0), "speak of data="),
+        (Study(data=path, energy="system"), "energy=system and system= go together"),
+        (Study(data=path, energy="dw4", system="a,b"), "go together"),
         (Study(repeats=0), "at least 1"),
         (Study(data=path, energy="double-well", temperature=-1.0), "must be positive"),
         (Study(data=path, energy="double-well", temperature=float("nan")), "must be positive"),
@@ -172,9 +175,6 @@ def test_options_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ENERGIES)
 def test_every_named_energy_has_a_target(name: str) -> None:
     numbers = {"double-well": 2, "mueller-brown": 2, "many-well": 6, "funnel": 5, "gmm-40": 2, "dw4": 8, "lj13": 39}
-    if name.startswith("alanine"):
-        pytest.importorskip("openmm")
-        numbers[name] = 66
     target = named_target(name, numbers[name])
     assert target.space.size == numbers[name]
 
@@ -182,12 +182,20 @@ def test_every_named_energy_has_a_target(name: str) -> None:
 def test_a_molecule_is_asked_in_kelvin(tmp_path: Path) -> None:
     """Rows of a harmonic law around a frame are no rows of the molecule; its energy is in kT at 300 K."""
     pytest.importorskip("openmm")
-    target = named_target("alanine-vacuum", 66)
+    target = named_target("alanine-vacuum", 66, molecule=molecule_of("alanine-vacuum"))
     assert target.beta == pytest.approx(1 / 2.494338785, rel=1e-6)
     frame = shipped().frame
     rows = frame + 0.01 * Rng(11).normal((60, 22, 3))
     path = _file(tmp_path, "frames.npy", x=(rows - rows.mean(1, keepdim=True)).numpy())
     found = Study(data=path, energy="alanine-vacuum")(Context(Rng(0)))
+    write_trajectory(tmp_path / "frames.dcd", shipped(), rows)
+    same = Study(data=tmp_path / "frames.dcd", energy="alanine-vacuum")(Context(Rng(0)))
+    assert float(str(same.scores["mean_energy"])) == pytest.approx(float(str(found.scores["mean_energy"])), rel=1e-3)
+    with pytest.raises(DataError, match="no molecule's"):
+        Study(data=tmp_path / "frames.dcd", energy="dw4")(Context(Rng(0)))
+    (tmp_path / "cut.xtc").write_bytes(b"no trajectory")
+    with pytest.raises(DataError, match="cannot be read as a trajectory"):
+        Study(data=tmp_path / "cut.xtc", energy="alanine-vacuum")(Context(Rng(0)))
     assert found.scores["verdict"] == "refuse"
     assert float(str(found.scores["off_centre"])) < 1e-6
 

@@ -49,7 +49,7 @@ def both_ways(rows: WeightedRows, forward: WeightedRows, rng: Rng) -> BothWays:
     ess = float(torch.exp(best - mean).clamp_max(1.0))
     reverse = rows.effective / len(rows)
     reason = (
-        f"forward rows see an effective sample size of {100 * ess:.2g} % where the rows' own weights promise "
+        f"forward rows see an effective sample size of {max(100 * ess, 1e-6):.2g} % where the rows' weights promise "
         f"{100 * reverse:.2g} %: the proposal hardly ever visits places that matter"
     )
     note = f"relative error {float(error):.2g}; reverse {reverse:.3g}"

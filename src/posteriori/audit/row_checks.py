@@ -26,13 +26,13 @@ WEIGHT = 1e-3
 """Largest gap of a log-weight from -U - log q, over what single precision leaves [nat]."""
 EQUAL = 1e-6
 """Log-weights that differ by less are equal [nat]: what their rounding leaves is no tail."""
-COARSE = 0.5
-"""Fewest distinct values of a coordinate over the rows."""
+ROUNDED = 1.0
+"""Standard errors of the mean energy that the grain of the rows may move it."""
 
 
 def row_checks(rows: WeightedRows, claimed: Tensor | None, given_weights: bool, rng: Rng) -> list[Finding]:
     """Everything that needs no statistics; ``claimed`` are energies that came with the rows (row,)."""
-    found = [_broken(rows), _forces(rows, rng), _repeats(rows), _grain(rows)]
+    found = [_broken(rows), _forces(rows, rng), _repeats(rows), _rounding(rows, rng.child("grain"))]
     if rows.frame is not None:
         found.append(_centred(rows))
     if claimed is not None:
@@ -96,12 +96,18 @@ def _repeats(rows: WeightedRows) -> Finding:
     return limited("repeats", factor, Gate(high=REPEATED), reason, Remedy.REFUSE, f"{len(counts)} distinct rows")
 
 
-def _grain(rows: WeightedRows) -> Finding:
-    """The share of distinct values among the distinct rows, of the coordinate that has fewest."""
-    x = (rows.x[:, :8] / (ROUNDING * rows.spread[:8])).round()
-    share = min(len(torch.unique(column)) for column in x.mT) / rows.distinct[1]
-    reason = f"a coordinate has only {100 * share:.2g} % distinct values: the rows were rounded"
-    return limited("distinct_values", share, Gate(low=COARSE), reason, Remedy.REFUSE, "of the coarsest coordinate")
+def _rounding(rows: WeightedRows, rng: Rng) -> Finding:
+    """How far noise as fine as the rows' own grain moves the mean energy, in its standard errors."""
+    ranked = rows.x.sort(0).values
+    gaps = ranked.diff(dim=0)
+    grain = torch.where(gaps > ROUNDING * rows.spread, gaps, torch.inf).amin(0)
+    grain = torch.where(torch.isfinite(grain), grain, 0.0)
+    moved = _energy_at(rows, rows.x + grain * (rng.uniform(rows.x.shape) - 0.5)) - rows.energy
+    moved = torch.where(torch.isfinite(moved), moved, 0.0)
+    error = float(rows.mean(rows.energy[:, None])[1][0])
+    shift = abs(float(rows.weights @ moved)) / max(error, 1e-300)
+    reason = f"the rows are rounded: their grain alone moves the mean energy by {shift:.2g} standard errors"
+    return limited("rounding", shift, Gate(high=ROUNDED), reason, Remedy.REFUSE, "by noise as fine as the rows' grain")
 
 
 def _claimed(rows: WeightedRows, claimed: Tensor) -> Finding:

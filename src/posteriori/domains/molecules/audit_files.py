@@ -15,6 +15,8 @@ from torch import Tensor
 from posteriori.core import memory
 from posteriori.core.errors import DataError
 from posteriori.core.formats.csv import read_csv
+from posteriori.domains.molecules.topologies import Molecule
+from posteriori.domains.molecules.trajectories import SUFFIXES, read_trajectory
 
 FIGURES = ("log_weight", "log_q", "energy")
 CHAIN = "chain"
@@ -39,8 +41,8 @@ class SampleFile:
     name: str
 
 
-def read_samples(path: Path) -> SampleFile:
-    """Rows and what came with them.
+def read_samples(path: Path, molecule: Molecule | None = None) -> SampleFile:
+    """Rows and what came with them; a trajectory (XTC, DCD, PDB) needs the ``molecule`` whose frames it holds.
 
     ``.npy`` holds the rows (row, …); ``.npz`` holds them as ``x``, and ``log_weight``, ``log_q``, ``energy`` and
     ``chain`` beside; in a CSV those are columns, and every other column is a coordinate, in order.
@@ -51,9 +53,18 @@ def read_samples(path: Path) -> SampleFile:
     if not path.is_file():
         raise DataError(f"{path} is no file; give {ARRAYS}.")
     readers = {".npy": _npy, ".npz": _npz, ".csv": _csv}
+    if path.suffix.lower() in SUFFIXES:
+        if molecule is None:
+            raise DataError(f"{path.name} is a trajectory, and the energy asked for is no molecule's; give {ARRAYS}.")
+        return SampleFile(_placed(read_trajectory(path, molecule)), {}, None, path.name)
     if path.suffix.lower() not in readers:
-        raise DataError(f"{path.name} ends in {path.suffix!r}; give {ARRAYS}.")
+        raise DataError(f"{path.name} ends in {path.suffix!r}; give {ARRAYS}, or a trajectory {', '.join(SUFFIXES)}.")
     return _checked(readers[path.suffix.lower()](path), path.name)
+
+
+def _placed(frames: Tensor) -> Tensor:
+    """Frames (frame, atom, 3) without their centre of mass, which says nothing, as (row, number)."""
+    return (frames - frames.mean(1, keepdim=True)).flatten(1)
 
 
 def _npy(path: Path) -> dict[str, np.ndarray]:

@@ -110,7 +110,8 @@ class Planter:
     def _rounded(self, strength: float, rng: Rng) -> Case:
         case = _chained(self.lj13, rng)
         grain = strength * case.rows.std()
-        return Case(case.source, (case.rows / grain).round() * grain, chains=CHAINS)
+        rounded = (case.rows / grain).round() * grain
+        return Case(case.source, rounded - rounded.mean(1, keepdim=True), chains=CHAINS)
 
 
 def _forward(source: sound_rows.Source, rng: Rng, proposal: sound_rows.Proposal | None = None) -> Forward:

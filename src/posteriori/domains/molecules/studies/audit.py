@@ -19,7 +19,7 @@ from posteriori.core.target import Boltzmann
 from posteriori.domains.molecules import audit_pictures as draw
 from posteriori.domains.molecules.audit_bench import STRENGTHS, Bench, bench
 from posteriori.domains.molecules.audit_files import SampleFile, read_samples
-from posteriori.domains.molecules.energies import named_target
+from posteriori.domains.molecules.energies import molecule_of, named_target
 from posteriori.domains.molecules.planted import Planter
 from posteriori.domains.study import Outcome, Score
 
@@ -43,7 +43,7 @@ class Study:
     """
 
     data: Path | None = None
-    """Your own samples: .npy (rows), .npz (x, log_weight, log_q, energy, chain) or CSV (the same as columns)."""
+    """Your own samples: .npy (rows), .npz (x, log_weight, log_q, energy, chain), CSV (the same), XTC, DCD or PDB."""
     energy: (
         Literal[
             "double-well",
@@ -55,10 +55,13 @@ class Study:
             "lj13",
             "alanine-vacuum",
             "alanine-implicit",
+            "system",
         ]
         | None
     ) = None
-    """Whose samples data= are said to be."""
+    """Whose samples data= are said to be; system for a molecule of your own."""
+    system: str | None = None
+    """Files of that molecule, separated by a comma: prmtop,inpcrd or top,gro or xml,pdb."""
     temperature: float | None = None
     """kT in the unit of the energy, or T [K] of a molecule; none takes 15 (mueller-brown), 300 K (alanine), else 1."""
     forward: Path | None = None
@@ -76,8 +79,8 @@ class Study:
         """Audit the samples, or the audit."""
         if (self.data is None) != (self.energy is None):
             raise OptionError("data= and energy= go together: give both, or neither for planted failures.")
-        if self.data is None and (self.temperature is not None or self.forward is not None or self.chains is not None):
-            raise OptionError("temperature=, forward= and chains= speak of data=; give it, or leave them out.")
+        if self.data is None and any(x is not None for x in (self.temperature, self.forward, self.chains, self.system)):
+            raise OptionError("temperature=, forward=, chains= and system= speak of data=; give it, or leave them out.")
         if self.data is not None and self.energy is not None:
             return self._own(self.data, self.energy, context)
         cases = self.repeats * STRENGTHS * len(Planter(0).kinds) + self.sound
@@ -88,13 +91,14 @@ class Study:
         return self._bench(context)
 
     def _own(self, data: Path, energy: str, context: Context) -> Outcome:
-        samples = read_samples(data)
+        molecule = molecule_of(energy, self.system)
+        samples = read_samples(data, molecule)
         if self.chains is not None and samples.chains is not None and self.chains != samples.chains:
             raise OptionError(
                 f"chains={self.chains}, and {samples.name} itself tells of {samples.chains}; leave one out."
             )
-        target = named_target(energy, samples.rows.shape[1], self.temperature)
-        forward = None if self.forward is None else _forward(read_samples(self.forward), target)
+        target = named_target(energy, samples.rows.shape[1], self.temperature, molecule)
+        forward = None if self.forward is None else _forward(read_samples(self.forward, molecule), target)
         figures = samples.figures
         audit = audit_draws(
             target,
