@@ -85,7 +85,7 @@ class Measured:
         series: figures (row, chain, 5), columns as :data:`NAMES`.
         histogram: counts of pair distances, of :attr:`width` each.
         early: figures (row, chain, 5) of the first rows after the warm-up, ``spacing`` says how far apart.
-        rows: some values (row, *space.shape), from all chains and evenly over the run.
+        rows: some values (row, *space.shape), evenly over the run, chain after chain.
         warm_seconds, cpu_seconds: CPU time of the warm-up, and of moves and figures, one thread.
         gradients: leapfrogs after the warm-up, about.
         facts: numbers about the sampler: step size, leapfrogs, acceptance, swaps.
@@ -165,11 +165,12 @@ def run_hmc(cluster: Cluster, temperature: float, method: CompiledHMC, effective
     memory.require(int(40 * expected), f"figures of {expected:.3g} rows", "ask for fewer effective samples")
     watch, shown, accepted = Watch(cluster), [], []
     seen, planned = 0, int(expected / method.chains)
+    stride = min(block, max(1, planned * method.chains // SHOWN))
     while True:
         for _ in context.progress(range(max(1, (planned - seen) // block + 1)), f"{cluster.name}: HMC"):
             x, _ = walkers.rows(block, between)
             watch.see(x)
-            shown.append(x[:, -1].copy())
+            shown.append(x[:, ::stride].copy())
             accepted.append(walkers.accepted.mean())
             seen += block
         found = float(slow(watch.series()).min())
@@ -177,8 +178,8 @@ def run_hmc(cluster: Cluster, temperature: float, method: CompiledHMC, effective
             break
         planned = max(seen + block, int(1.05 * seen * effective / max(found, 1.0)))
     spent = time.process_time() - started - warm
-    x = np.concatenate(shown)
-    x = x[:: max(1, len(x) // SHOWN)]
+    x = np.concatenate(shown, 1)
+    x = x[:, :: max(1, method.chains * x.shape[1] // SHOWN)].reshape(-1, one.size)
     mean_leapfrogs = (walkers.most + (walkers.most + 1) // 2) / 2
     facts = {
         "leapfrogs": float(walkers.most),
@@ -206,8 +207,9 @@ def run_draws(cluster: Cluster, draws: Draws, seconds: float) -> Measured:
     x = Centred(cluster.potential.domain)(draws.values).reshape(draws.chains, -1, cluster.potential.domain.size)
     watch.see(np.ascontiguousarray(x.numpy()))
     facts = {name: float(figure.double().mean()) for name, figure in draws.stats.items() if name != "energy"}
-    every = max(1, len(draws.values) // SHOWN)
-    series, rows = watch.series(), draws.values[::every]
+    by_chain = draws.values.reshape(draws.chains, -1, *draws.space.shape)
+    rows = by_chain[:, :: max(1, len(draws.values) // SHOWN)].flatten(0, 1)
+    series = watch.series()
     early = series[:EARLY]
     return Measured(series, watch.histogram, watch.width, early, "draws", rows, 0.0, seconds, 0.0, facts)
 

@@ -157,7 +157,7 @@ def _outcome(asked: Asked, name: str, measured: Measured, choice: Choice | None,
         scores=scores,
         report=report,
         pictures=_pictures(asked, name, measured, choice, given),
-        posterior=Draws(target.space, measured.rows),
+        posterior=Draws(target.space, measured.rows, chains=measured.series.shape[1]),
         tables={"figures": _table(measured)},
         references=references(asked.hmc, asked.exchange, asked.cluster.potential),
     )
