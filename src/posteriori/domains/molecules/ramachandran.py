@@ -111,9 +111,38 @@ class Ramachandran:
         Surfaces are shifted by the log of the probability that each puts on those bins.
         """
         known = (reference.errors <= most) & torch.isfinite(reference.values)
-        mine, other = self.values[known], reference.values[known]
-        mine, other = mine + torch.logsumexp(-mine, 0), other + torch.logsumexp(-other, 0)
-        return float((mine - other).square().mean().sqrt()), int(known.sum())
+        return float(self.aligned(reference, known)[known].square().mean().sqrt()), int(known.sum())
+
+    def aligned(self, reference: Ramachandran, known: Tensor) -> Tensor:
+        """This surface less the reference, both shifted by the log of what they put on the ``known`` bins."""
+        mine, other = (s + torch.logsumexp(-s[known], 0) for s in (self.values, reference.values))
+        return mine - other
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A potential of mean force along one torsion.
+
+    Attributes:
+        centres: of the bins [rad], (bin,).
+        values: -log density, least one zero [kT].
+        errors: their standard errors; inf where unknown.
+    """
+
+    centres: Tensor
+    values: Tensor
+    errors: Tensor
+
+    @staticmethod
+    def of(torsion: Tensor, log_weights: Tensor, blocks: int, bins: int = 72) -> Profile:
+        """From weighted torsions (block · row,) [rad], whose ``blocks`` equal parts are independent of each other."""
+        weight = (log_weights.double() - log_weights.max()).exp().reshape(blocks, -1)
+        place = torch.remainder(torsion.double() + pi, 2 * pi) * (bins / (2 * pi))
+        cell = place.long().clamp(0, bins - 1).reshape(blocks, -1)
+        sums = torch.zeros(blocks, bins, dtype=torch.float64).scatter_add_(1, cell, weight)
+        values, errors = _minus_log(sums, weight.sum(1))
+        centres = (torch.arange(bins, dtype=torch.float64) + 0.5) * (2 * pi / bins) - pi
+        return Profile(centres, values - values.min(), errors)
 
 
 def binned(surface: Tensor, cells: int) -> Tensor:
