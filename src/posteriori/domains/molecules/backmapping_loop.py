@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -80,8 +81,7 @@ class Trajectory:
 
 def exact(segment: Segment) -> Answer:
     """Tensions by the Fourier integral, interpolated from a fine table."""
-    table = np.linspace(0.02, 1.25 * segment.bonds, 1200)
-    known = segment.tension(table)
+    table, known = _table(segment)
 
     def answer(ends: Tensor, rng: Rng) -> tuple[Tensor, int]:
         distance = ends.norm(dim=-1, keepdim=True)
@@ -89,6 +89,12 @@ def exact(segment: Segment) -> Answer:
         return torch.from_numpy(tension) * ends / distance, 0
 
     return answer
+
+
+@cache
+def _table(segment: Segment) -> tuple[Floats, Floats]:
+    distance = np.linspace(0.02, 1.25 * segment.bonds, 800)
+    return distance, segment.tension(distance)
 
 
 def mapped(segment: Segment, generator: Generator, draws: int) -> Answer:

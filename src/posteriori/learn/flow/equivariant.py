@@ -136,7 +136,7 @@ class EquivariantFlow(nn.Module):
         z = self.space.check(z, "base rows").to(self.basis)
         x, a = (self.basis.mT @ (z * self._sizes())).unbind(-3)
         log_q = self._base(z)
-        for move_x, move_a in zip(self.moves_x, self.moves_a, strict=True):
+        for move_x, move_a in self._moves():
             x, up = move_x(x, a)
             a, more = move_a(a, x)
             log_q = log_q - up - more
@@ -146,7 +146,7 @@ class EquivariantFlow(nn.Module):
         """The inverse of :meth:`push`: base rows, and the log density of ``x``."""
         x, a = (self.basis.mT @ self.space.check(x, "rows").to(self.basis)).unbind(-3)
         total = torch.zeros(x.shape[:-2], dtype=x.dtype, device=x.device)
-        for move_x, move_a in zip(reversed(self.moves_x), reversed(self.moves_a), strict=True):
+        for move_x, move_a in reversed(self._moves()):
             a, up = move_a.inverse(a, x)
             x, more = move_x.inverse(x, a)
             total = total + up + more
@@ -165,6 +165,10 @@ class EquivariantFlow(nn.Module):
     def sample(self, n: int, rng: Rng) -> Tensor:
         """``n`` rows (n, 2, mode, axis)."""
         return self.draw(n, rng)[0]
+
+    def _moves(self) -> list[tuple[LaplacianCoupling, LaplacianCoupling]]:
+        pairs = zip(self.moves_x, self.moves_a, strict=True)
+        return [(x, a) for x, a in pairs if isinstance(x, LaplacianCoupling) and isinstance(a, LaplacianCoupling)]
 
     def _sizes(self) -> Tensor:
         return self.log_size.exp()[:, None, None]
