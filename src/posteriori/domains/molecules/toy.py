@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import exp, log
 
 import torch
+from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from posteriori.core.errors import OptionError
@@ -130,11 +131,8 @@ class Truth:
     def profile(self, edges: Tensor) -> Tensor:
         """-log of the mean density of x within each bin between ``edges`` (bin + 1,) [kT], (bin,)."""
         marginal = torch.logsumexp(self.log_p, 1) + log(float(self.y[1] - self.y[0]))
-        density = marginal.exp()
-        below = torch.cat([density.new_zeros(1), ((density[1:] + density[:-1]) / 2 * self.x.diff()).cumsum(0)])
-        at = (edges.double() - self.x[0]) / (self.x[1] - self.x[0])
-        i = at.floor().long().clamp(0, len(self.x) - 2)
-        reached = below[i] + (at - i) * (below[i + 1] - below[i])
+        below = CubicSpline(self.x.numpy(), marginal.exp().numpy()).antiderivative()
+        reached = torch.from_numpy(below(edges.double().numpy()))
         return -(reached.diff() / edges.double().diff()).log()
 
     def forward_ess(self, log_q: Callable[[Tensor], Tensor]) -> float:

@@ -12,6 +12,8 @@ from posteriori.core.draws import Draws
 from posteriori.domains.molecules.toy import Toy
 from posteriori.inference.quasi_random import over_groups
 
+BINS_AT_ONCE = 8
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -58,11 +60,7 @@ def measured(toy: Toy, beta: float, draws: Draws, groups: int, edges: Tensor) ->
     share = over_groups(log_w, toy.first(x), groups)
     mean = over_groups(log_w, energy, groups)
     spread = over_groups(log_w, (energy - mean[0]).square(), groups)
-    bins = torch.bucketize(x[:, 0].double().contiguous(), edges, right=True) - 1
-    inside = (bins >= 0) & (bins < len(edges) - 1)
-    cells = torch.zeros(len(x), len(edges) - 1, dtype=torch.float64)
-    cells[inside, bins[inside]] = 1.0
-    p, error = over_groups(log_w, cells, groups)
+    p, error = _shares(log_w, x[:, 0].double().contiguous(), edges, groups)
     seen = p > 0
     profile = torch.where(seen, -(p.clamp_min(1e-300) / edges.diff()).log(), torch.inf)
     return Measured(
@@ -75,6 +73,16 @@ def measured(toy: Toy, beta: float, draws: Draws, groups: int, edges: Tensor) ->
         ess=float(draws.ess()) / len(x),
         pareto_k=float(draws.pareto_k()),
     )
+
+
+def _shares(log_w: Tensor, x: Tensor, edges: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    """Probability of each bin and its error, (bin,); some bins at a time, for a million rows are many."""
+    bins = torch.bucketize(x, edges, right=True) - 1
+    found = []
+    for some in torch.arange(len(edges) - 1).split(BINS_AT_ONCE):
+        found.append(over_groups(log_w, (bins[:, None] == some).double(), groups))
+    p, error = zip(*found, strict=True)
+    return torch.cat(p), torch.cat(error)
 
 
 def _pair(found: tuple[Tensor, Tensor]) -> tuple[float, float]:

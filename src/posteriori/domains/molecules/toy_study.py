@@ -38,6 +38,8 @@ GROUPS = 16
 SAMPLER = HMC(draws=200, warmup=100, chains=16, steps=6)
 """Of each umbrella window."""
 BINS = 40
+KEPT = 65_536
+"""Rows written to the run's file."""
 MOST_DRAWS, MOST_STEPS = 2**21, 100_000
 FRAME = 12.0
 """-log density of x [nats] within which the potential of mean force is shown."""
@@ -139,10 +141,20 @@ def _outcome(asked: Asked, truth: Truth, answers: dict[str, _Answer], other: Umb
         scores=scores,
         report=report,
         pictures=_pictures(truth, answers, other),
-        posterior=own.rows,
+        posterior=_kept(own.rows),
         tables={"generators": _table(answers), "profile": _profile(truth, own.found)},
         references=references(own.generator, own.generator.proposal, asked.toy.potential),
     )
+
+
+def _kept(rows: Draws) -> Draws:
+    """The first rows, as many as a file should hold."""
+    assert rows.log_weights is not None
+    stats = {name: figure[:KEPT] for name, figure in rows.stats.items()}
+    kept = Draws(rows.space, rows.values[:KEPT], rows.log_weights[:KEPT], log_evidence=rows.log_evidence, stats=stats)
+    kept.log_evidence_error = rows.log_evidence_error
+    assert rows.run is not None
+    return kept.made_by(rows.run, rows.observed)
 
 
 def _figures(truth: Truth, answer: _Answer) -> list[Figure]:

@@ -140,4 +140,4 @@ def _whitening(space: Space, rows: Tensor | None) -> tuple[Tensor, Tensor]:
         )
     covariance = flat.mT.cov().reshape(space.size, space.size)
     ridge = 1e-10 * covariance.diagonal().mean() * torch.eye(space.size, dtype=torch.float64)
-    return flat.mean(0), torch.linalg.cholesky(covariance + ridge)
+    return flat.mean(0), torch.linalg.cholesky(covariance + ridge).contiguous()

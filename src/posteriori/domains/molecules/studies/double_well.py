@@ -28,9 +28,9 @@ class Study:
 
     temperature: float = USUAL
     """Temperature [kT of the potential], 0.6 to 2."""
-    draws: int = 131_072
+    draws: int = 524_288
     """Weighted rows, a multiple of 16."""
-    steps: int = 1000
+    steps: int = 500
     """Steps of training."""
     train: bool = True
     """Learn anew; no takes the weights that come with the package, for temperature 1."""

@@ -23,7 +23,7 @@ class Study:
     """Temperature in the unit of the surface, 10 to 20."""
     draws: int = 131_072
     """Weighted rows, a multiple of 16."""
-    steps: int = 1500
+    steps: int = 900
     """Steps of training."""
     train: bool = True
     """Learn anew; no takes the weights that come with the package, for temperature 15."""
