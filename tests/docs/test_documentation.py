@@ -17,9 +17,11 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
 SCRIPTS = sorted((DOCS / "gallery").glob("*.py"))
 SOLUTIONS = sorted((DOCS / "exercises/solutions").glob("*.py"))
 SLOW = (
+    "audited_rows",
     "ensemble_conformal",
     "hmc_banana",
     "laplace_or_hmc",
+    "rare_tail",
     "small_fwi",
     "sounding",
     "traveltime_tomography",
