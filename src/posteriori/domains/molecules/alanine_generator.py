@@ -41,7 +41,7 @@ class Training:
         average: decay of the average of the weights that is kept.
     """
 
-    steps: int = 700
+    steps: int = 450
     batch: int = 1024
     rate: float = 3e-3
     shares: tuple[float, ...] = (0.4, 0.3, 0.15, 0.15)

@@ -52,7 +52,7 @@ class Sampling:
     walkers: int = 8
     hills: int = 6000
     settle: int = 200
-    rows: int = 8000
+    rows: int = 5000
     step: float = 0.0025
     shortest: int = 20
     longest: int = 100

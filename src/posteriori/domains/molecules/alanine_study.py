@@ -24,7 +24,7 @@ from posteriori.domains.molecules import alanine_coordinates as parts
 from posteriori.domains.molecules import alanine_pictures as draw
 from posteriori.domains.molecules.alanine import ZMATRIX
 from posteriori.domains.molecules.alanine_correction import Correction, Weighed, forward_share, weighed
-from posteriori.domains.molecules.alanine_generator import DEFENSIVE, Generator, Training, trained
+from posteriori.domains.molecules.alanine_generator import DEFENSIVE, Generator, Training, blank, trained
 from posteriori.domains.molecules.alanine_reference import REFERENCE, TRAINED, Reference, surface_of
 from posteriori.domains.molecules.alanine_sampling import Frames, Sampling, masses, sampled
 from posteriori.domains.molecules.alanine_target import InternalBoltzmann
@@ -111,14 +111,8 @@ def found(asked: Asked, context: Context) -> Found:
     system.check(molecule.frame, rng.child("forces"))
     potential: Operator = system if asked.solvent else MolecularMechanics(ForceField.of_xml(molecule.system))
     target = InternalBoltzmann(potential, InternalCoordinates(ZMATRIX), asked.sampling.temperature)
+    generator, ours, seconds = _made(asked, context) if asked.retrain else (Generator.load(TRAINED), None, {})
     clock.tick("start")
-    frames = _replicas(asked, asked.sampling, context) if asked.retrain else None
-    clock.tick("replicas")
-    if frames is None:
-        generator = Generator.load(TRAINED)
-    else:
-        generator, _ = trained(frames, asked.training, rng.child("training"), context.progress)
-    clock.tick("training")
     with torch.no_grad():
         raw = weighed(generator, target, asked.draws, rng.child("draws"), DEFENSIVE)
         clock.tick("draws")
@@ -129,9 +123,9 @@ def found(asked: Asked, context: Context) -> Found:
     torsions = wide.rows[:, parts.SURFACE_COLUMNS]
     surface = Ramachandran.of(torsions, wide.log_weights, BLOCKS, BINS)
     profile = Profile.of(torsions[:, 0], wide.log_weights, BLOCKS)
-    reference, rows = _compared(asked, frames, context)
+    reference, rows = _compared(asked, ours, context)
     clock.tick("checks")
-    return Found(asked, target, generator, raw, corrected, surface, profile, reference, rows, clock.seconds)
+    return Found(asked, target, generator, raw, corrected, surface, profile, reference, rows, seconds | clock.seconds)
 
 
 def outcome(found: Found, rng: Rng) -> Outcome:
@@ -181,7 +175,33 @@ def _replicas(asked: Asked, sampling: Sampling, context: Context) -> Frames:
     return sampled(terms, asked.molecule.frame, weights, sampling, context.rng.child("replicas", sampling.rows))
 
 
-def _compared(asked: Asked, frames: Frames | None, context: Context) -> tuple[Reference | None, Tensor | None]:
+def _made(asked: Asked, context: Context) -> tuple[Generator, Ramachandran, dict[str, float]]:
+    """A generator of one's own, the surface of the replicas it was trained on, and what both took.
+
+    It is kept among the checkpoints, so that an interrupted run does not train twice.
+    """
+    kept = None if context.store is None else context.store.load("generator")
+    if kept is not None:
+        tensors, facts = kept
+        generator = blank()
+        generator.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("surface.")})
+        differences = facts["differences"]
+        return generator, Ramachandran(tensors["surface.values"], tensors["surface.errors"], *differences), facts["cpu"]
+    clock = _Clock()
+    frames = _replicas(asked, asked.sampling, context)
+    surface = surface_of(frames)
+    clock.tick("replicas")
+    generator, _ = trained(frames, asked.training, context.rng.child("training"), context.progress)
+    clock.tick("training")
+    if context.store is not None:
+        state = {k: v.contiguous() for k, v in generator.state_dict().items()}
+        state |= {"surface.values": surface.values.contiguous(), "surface.errors": surface.errors.contiguous()}
+        differences = [surface.difference, surface.difference_error]
+        context.store.save("generator", state, {"differences": differences, "cpu": clock.seconds})
+    return generator, surface, clock.seconds
+
+
+def _compared(asked: Asked, ours: Ramachandran | None, context: Context) -> tuple[Reference | None, Tensor | None]:
     """The surface to hold ours against, and rows of the target that the generator has not seen."""
     sampling = asked.sampling
     reference = Reference.read(REFERENCE)
@@ -192,9 +212,8 @@ def _compared(asked: Asked, frames: Frames | None, context: Context) -> tuple[Re
         check = _replicas(asked, replace(sampling, rows=CHECK_ROWS, hills=CHECK_HILLS), context)
         positions = check.positions[:, :, 0].flatten(0, 1)
         if not known:
-            ours = check if frames is None else frames
-            surface = surface_of(ours)
-            found = Reference(surface, asked.molecule.force_field, sampling.temperature, ours.bias.numel())
+            surface = ours or surface_of(check)
+            found = Reference(surface, asked.molecule.force_field, sampling.temperature, check.bias.numel())
     if asked.trajectory is not None:
         positions = read_trajectory(asked.trajectory, asked.molecule)
     if positions is None:
@@ -230,7 +249,7 @@ def _figures(found: Found) -> list[Figure]:
             Figure("surface_bins", bins),
             Figure("delta_f_error_kT", abs(off), error, unit="kT", gate=Gate(high=0.2)),
         ]
-    seconds = sum(found.seconds[name] for name in made)
+    seconds = sum(found.seconds.get(name, 0.0) for name in made)
     figures.append(Figure("cpu_seconds", seconds, unit="s", note="replicas, training, draws and correction"))
     effective = raw.share * len(raw.rows) / max(found.seconds["draws"], 1e-9)
     figures.append(Figure("effective_per_cpu_second", effective, note="draws alone, generator at hand"))

@@ -37,16 +37,16 @@ class Study:
     trajectory: Path | None = None
     """Your own frames (XTC, DCD, PDB) for the forward check, in the place of replicas."""
     retrain: bool = False
-    """Sample replicas and train anew (some 3 CPU-min) instead of loading the shipped weights."""
-    frames: int = 8000
+    """Sample replicas and train anew (some 2 CPU-min) instead of loading the shipped weights."""
+    frames: int = 5000
     """Frames of each of the 32 replicas to train on."""
-    steps: int = 700
+    steps: int = 450
     """Gradient steps of the training, 1,024 frames each."""
-    draws: int = 20000
+    draws: int = 10000
     """Draws that are weighed."""
-    surface_draws: int = 150_000
+    surface_draws: int = 80_000
     """Draws that the surface is made of, half of them flat over (φ, ψ)."""
-    particles: int = 2000
+    particles: int = 1000
     """Particles of the correction."""
     quick: bool = False
     """A tenth of the surface's draws and a quarter of the others; gates may fail."""
