@@ -44,6 +44,9 @@ MOST_DRAWS, MOST_STEPS = 2**21, 100_000
 FRAME = 12.0
 """-log density of x [nats] within which the potential of mean force is shown."""
 
+DEEP = 8.0
+"""Potential of mean force [kT] up to which bins are compared."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -179,7 +182,7 @@ def _figures(truth: Truth, answer: _Answer) -> list[Figure]:
         Figure("energy", *found.energy, "kT", note=f"mean of U/T; exact {truth.energy:.4f}"),
         Figure("heat_capacity", *found.heat_capacity, "k", note=f"variance of U/T; exact {truth.heat_capacity:.4f}"),
         *(Figure(f"z.{n}", (v - exact) / e, unit="s.e.", gate=pull) for n, ((v, e), exact) in pairs.items()),
-        Figure("profile_rmse_kT", _apart(truth, found), unit="kT", note=f"of bins within {FRAME:g} nats of the lowest"),
+        Figure("profile_rmse_kT", _apart(truth, found), unit="kT", note=f"of bins within {DEEP:g} kT of the lowest"),
         Figure("cpu_seconds", answer.seconds, unit="s", note="runs, training, rows, weights"),
     ]
 
@@ -200,7 +203,7 @@ def _largest(rows: Draws) -> float:
 def _seen(truth: Truth, found: Measured) -> tuple[Tensor, Tensor]:
     """The exact profile, and which bins are deep enough to be compared."""
     exact = truth.profile(found.edges)
-    return exact, (exact < exact.min() + FRAME) & torch.isfinite(found.profile[0])
+    return exact, (exact < exact.min() + DEEP) & torch.isfinite(found.profile[0])
 
 
 def _apart(truth: Truth, found: Measured) -> float:
