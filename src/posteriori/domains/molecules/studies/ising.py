@@ -137,7 +137,8 @@ class _Findings:
         size = self.study.size
         report = Report(f"The Ising model on {size} × {size} sites at T = {self.temperature:.6g} J/k", self._figures())
         scores: dict[str, Score] = {figure.name: figure.value for figure in report}
-        found = curve(size, TEMPERATURES, 500, context.rng.child("curve"))
+        steps = min(500, max(50, 500 * 64**2 // size**2))
+        found = curve(size, TEMPERATURES, steps, context.rng.child("curve"))
         return Outcome(
             scores={**scores, "size": size, "temperature": self.temperature, "cpu_seconds": time.process_time()},
             report=report,
