@@ -141,7 +141,7 @@ class Generator(nn.Module):
             log_q = self.methyl.log_prob(chi[rows], waves[rows]) + self.stiff.log_prob(z[rows], all_waves[rows])
             loss = -log_q.mean()
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             nn.utils.clip_grad_norm_(weights, 5.0)
             optimiser.step()
             history.append(-float(loss.detach()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import atan2, cos, exp, isfinite, log, sin, sqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from posteriori.physics.compiled import ENERGY, MATRIX, VECTOR, Floats, Function, inlined, kernel, numba
 
@@ -13,6 +14,7 @@ REAL = numba.types.float64
 RANDOM = numba.typeof(np.random.default_rng(0))
 CUBE = numba.types.float64[:, :, ::1]
 BLOCK = numba.types.float64[:, :, :, ::1]
+Atoms = NDArray[np.int64]
 ATOMS = numba.types.int64[::1]
 
 
@@ -60,7 +62,7 @@ def _move(
 
 
 @inlined
-def torsion(x: Floats, atoms: Floats) -> float:
+def torsion(x: Floats, atoms: Atoms) -> float:
     """The torsion [rad] of four atoms in flat positions."""
     i, j, k, last = 3 * atoms[0], 3 * atoms[1], 3 * atoms[2], 3 * atoms[3]
     a, b, c = x[j] - x[i], x[j + 1] - x[i + 1], x[j + 2] - x[i + 2]
@@ -126,8 +128,8 @@ def flatten(
     table: Floats,
     at: int,
     order: int,
-    first: Floats,
-    second: Floats,
+    first: Atoms,
+    second: Atoms,
     x: Floats,
     masses: Floats,
     beta: float,

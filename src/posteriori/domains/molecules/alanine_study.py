@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from posteriori.audit.report import Figure, Gate, Report
-from posteriori.core.draws import Draws, systematic
+from posteriori.core.draws import RAW_WEIGHT, Draws, systematic
 from posteriori.core.operator import Operator
 from posteriori.core.random import Rng
 from posteriori.core.run import Context, references
@@ -32,7 +32,6 @@ from posteriori.domains.molecules.ramachandran import Profile, Ramachandran
 from posteriori.domains.molecules.topologies import Molecule
 from posteriori.domains.molecules.trajectories import read_trajectory, write_trajectory
 from posteriori.domains.study import Outcome
-from posteriori.inference.importance import RAW_WEIGHT
 from posteriori.physics.internal_coordinates import InternalCoordinates
 from posteriori.physics.molecular_mechanics import ForceField, MolecularMechanics
 from posteriori.physics.openmm_system import OpenMMSystem
@@ -122,7 +121,7 @@ def found(asked: Asked, context: Context) -> Found:
         clock.tick("surface")
     torsions = wide.rows[:, parts.SURFACE_COLUMNS]
     surface = Ramachandran.of(torsions, wide.log_weights, BLOCKS, BINS)
-    profile = Profile.of(torsions[:, 0], wide.log_weights, BLOCKS)
+    profile = Profile.of(torsions[:, 0], wide.log_weights, BLOCKS, BINS)
     reference, rows = _compared(asked, ours, context)
     clock.tick("checks")
     return Found(asked, target, generator, raw, corrected, surface, profile, reference, rows, seconds | clock.seconds)
@@ -298,16 +297,16 @@ def _pictures(found: Found) -> dict[str, Callable[[], Picture]]:
 
 def _table(found: Found) -> pd.DataFrame:
     degree = [(k + 0.5) * 360 / BINS - 180 for k in range(BINS)]
-    columns = {
+    columns: dict[str, list[float]] = {
         "phi [degree]": [phi for phi in degree for _ in degree],
         "psi [degree]": [psi for _ in degree for psi in degree],
-        "free energy [kT]": found.surface.values.flatten(),
-        "standard error [kT]": found.surface.errors.flatten(),
+        "free energy [kT]": found.surface.values.flatten().tolist(),
+        "standard error [kT]": found.surface.errors.flatten().tolist(),
     }
     if found.reference is not None:
-        columns["reference [kT]"] = found.reference.surface.values.flatten()
-        columns["reference error [kT]"] = found.reference.surface.errors.flatten()
-    return pd.DataFrame({name: list(map(float, values)) for name, values in columns.items()})
+        columns["reference [kT]"] = found.reference.surface.values.flatten().tolist()
+        columns["reference error [kT]"] = found.reference.surface.errors.flatten().tolist()
+    return pd.DataFrame(columns)
 
 
 def _written(molecule: Molecule, frames: Tensor, path: Path) -> None:

@@ -73,7 +73,8 @@ class InternalFlow(nn.Module):
             self.embed = nn.Sequential(nn.Linear(features, 128), nn.SiLU(), nn.Linear(128, EMBEDDED), nn.SiLU())
             self.gate = nn.Linear(EMBEDDED, mixed)
             self.mix = nn.Parameter(torch.zeros(mixed, dims, dims))
-            self.inner = nn.ModuleList([nn.Linear(dims if k == 0 else hidden, hidden) for k in range(layers)])
+            first = nn.Linear(dims, hidden)
+            self.inner = nn.ModuleList([first] + [nn.Linear(hidden, hidden) for _ in range(layers - 1)])
             self.outer = nn.ModuleList([nn.Linear(EMBEDDED, hidden, bias=False) for _ in range(layers)])
             self.head = nn.Parameter(0.1 * torch.randn(dims, width, self.shape) / width**0.5)
             self.bias = nn.Linear(EMBEDDED, dims * self.shape)
@@ -93,7 +94,7 @@ class InternalFlow(nn.Module):
             raise ShapeError(f"{tuple(z.shape)} and {tuple(features.shape)}: end in {self.dims} and {self.features}.")
         context = self.embed(features)
         h = z
-        for k, (inner, outer) in enumerate(zip(self.inner, self.outer, strict=True)):
+        for k, (inner, outer) in enumerate(zip(self._linear(), self.outer, strict=True)):
             mask = self.see_first if k == 0 else self.see
             new = F.silu(F.linear(h, inner.weight * mask, inner.bias) + outer(context))
             h = new if k == 0 else h + new
@@ -131,11 +132,14 @@ class InternalFlow(nn.Module):
     def _hidden(self, i: int, z: Tensor, hidden: list[Tensor], outer: list[Tensor]) -> slice:
         """Work out the hidden units of number i in every layer, in place; which those are."""
         some = slice(i * self.width, (i + 1) * self.width)
-        for k, layer in enumerate(self.inner):
+        for k, layer in enumerate(self._linear()):
             given = z[:, :i] if k == 0 else hidden[k - 1][:, : some.stop]
             new = F.linear(given, layer.weight[some, : given.shape[1]], layer.bias[some]) + outer[k][:, some]
             hidden[k][:, some] = F.silu(new) if k == 0 else hidden[k - 1][:, some] + F.silu(new)
         return some
+
+    def _linear(self) -> list[nn.Linear]:
+        return [layer for layer in self.inner if isinstance(layer, nn.Linear)]
 
     def _flat_mix(self) -> Tensor:
         return (self.mix * self.before).permute(2, 0, 1).flatten(1)
