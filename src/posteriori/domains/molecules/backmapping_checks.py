@@ -80,7 +80,7 @@ def chain(monomers: int, block: int, rows: int, context: Context) -> Chain:
         _free(model, beads, rows, context.rng.child("train")),
         _free(model, beads, 6000, context.rng.child("test")),
     )
-    net = trained(train, 0, 60, context.child("net"))
+    net = trained(train, 0, max(60, 1_200_000 // rows), context.child("net"))
     with torch.no_grad():
         slope, covariance = net.gaussian()
         divergence = law.divergence(slope, covariance, test.coarse)
@@ -229,8 +229,9 @@ def _verdicts(beads: Beads, law: GivenBeads, test: Rows, made: Tensor, context: 
     mean = law.slope @ test.coarse
     other = law.sample(test.coarse, context.rng.child("planted"))
     true = beads.assemble(test.coarse, test.fine)
-    good = criticised(true, beads.assemble(test.coarse, made), EPOCHS, context)
-    return good, criticised(true, beads.assemble(test.coarse, mean + PLANTED * (other - mean)), EPOCHS, context)
+    good = criticised(true, beads.assemble(test.coarse, made), EPOCHS, context.child("good"))
+    wide = beads.assemble(test.coarse, mean + PLANTED * (other - mean))
+    return good, criticised(true, wide, EPOCHS, context.child("wide"))
 
 
 def _spread(beads: Beads, covariance: Tensor) -> Tensor:

@@ -20,7 +20,9 @@ def chain_picture(found: Chain) -> Figure:
     at = np.arange(1, len(exact) + 1)
     axes.plot(at, exact, "o-", color="0.3", markersize=6, label="closed form")
     axes.plot(at, learnt, "x", color=COLOURS[1], markersize=8, label="learnt")
-    axes.set(xlabel="monomer", ylabel="standard deviation given the beads [length]", xticks=at, ylim=(0, None))
+    axes.set(
+        xlabel="monomer", ylabel="standard deviation given the beads [length]", xticks=at, ylim=(0, 1.1 * exact.max())
+    )
     axes.legend(fontsize=9)
     return figure
 
@@ -28,7 +30,7 @@ def chain_picture(found: Chain) -> Figure:
 def loop_picture(found: Hybrid, step: float) -> Figure:
     """Extension in the loop beside that with exact tensions, and errors against calls for both ways to answer."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import ScalarFormatter
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
 
     figure = Figure(figsize=(10, 4.0), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -44,7 +46,9 @@ def loop_picture(found: Hybrid, step: float) -> Figure:
         right.loglog(list(errors), [100 * e for e in errors.values()], marker + "-", color=colour, label=label)
     right.axhline(100 * GOAL, color="0.4", linestyle="--", linewidth=0.9)
     right.set(xlabel="fine-scale calls for each tension", ylabel="error of the tension [%]")
+    right.set_yticks([0.5, 1, 2, 5, 10])
     right.yaxis.set_major_formatter(ScalarFormatter())
+    right.yaxis.set_minor_formatter(NullFormatter())
     right.legend(fontsize=9)
     return figure
 

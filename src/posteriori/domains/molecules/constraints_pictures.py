@@ -70,8 +70,8 @@ def bad_picture(soft: Sequence[Bad], rejected: Sequence[Bad], case: Case) -> Fig
     for bad, colour in zip(soft[:3], COLOURS, strict=False):
         heights = np.histogram(bad.values, edges, density=True)[0]
         left.step(middle, heights, where="mid", color=colour, label=f"spring, k = {bad.strength:g} kT")
-    left.set(xlabel=case.coordinate, ylabel="density", ylim=(0, None))
-    left.legend(fontsize=8, loc="lower center")
+    left.set(xlabel=case.coordinate, ylabel="density", xlim=case.ends, ylim=(0, None))
+    left.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     for bads, colour, marker, label in (
         (soft, COLOURS[0], "o", "springs: gradients / effective sample"),
         (rejected, COLOURS[1], "s", "rejection: draws / accepted one"),
@@ -79,7 +79,7 @@ def bad_picture(soft: Sequence[Bad], rejected: Sequence[Bad], case: Case) -> Fig
         right.loglog([b.residual for b in bads], [b.cost for b in bads], marker=marker, color=colour, label=label)
     right.set(xlabel="root mean square of the constraint", ylabel="cost")
     right.invert_xaxis()
-    right.legend(fontsize=8, loc="upper left")
+    right.legend(fontsize=8, loc="lower right")
     return figure
 
 
