@@ -16,7 +16,7 @@ SEED = 100
 
 def build(toy: Toy, usual: float, steps: int) -> None:
     """Train one and write its weights."""
-    asked = Asked(toy, usual, usual, 1024, steps, train=True, plain=False)
+    asked = Asked(toy, usual, usual, 1024, steps, train=True, plain=False, quick=False)
     fitted = asked.generator.fit(toy.target(usual), SEED)
     saved(fitted, shipped(toy))
     assert fitted.run is not None

@@ -38,7 +38,7 @@ def densities_picture(truth: Truth, log_qs: dict[str, Callable[[Tensor], Tensor]
     figure = Figure(figsize=(0.6 + 3.3 * len(maps), 3.9), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(maps), sharey=True))
     for axes, (name, values) in zip(panels, maps.items(), strict=True):
-        depth = (top - values).reshape(len(x), len(y)).T.numpy()
+        depth = (top - values).clamp_min(0.0).reshape(len(x), len(y)).T.numpy()
         filled = axes.contourf(x, y, depth, np.linspace(0, DEPTH, 17), cmap="viridis_r", extend="max")
         axes.contour(x, y, depth, np.arange(0, DEPTH + 1, 4.0), colors="white", linewidths=0.5)
         axes.set(xlabel="x", title=name)

@@ -46,7 +46,7 @@ class Study:
         draws, train = (self.draws // 8, False) if self.quick else (self.draws, self.train)
         toy = double_well()
         windows = _windows(toy) if self.umbrella else None
-        asked = Asked(toy, self.temperature, USUAL, draws, self.steps, train, self.plain, windows)
+        asked = Asked(toy, self.temperature, USUAL, draws, self.steps, train, self.plain, self.quick, windows)
         return answered(asked, context)
 
 

@@ -35,5 +35,5 @@ class Study:
     def __call__(self, context: Context) -> Outcome:
         """Learn, draw, check."""
         draws, train = (self.draws // 8, False) if self.quick else (self.draws, self.train)
-        asked = Asked(mueller_brown(), self.temperature, USUAL, draws, self.steps, train, self.plain)
+        asked = Asked(mueller_brown(), self.temperature, USUAL, draws, self.steps, train, self.plain, self.quick)
         return answered(asked, context)
