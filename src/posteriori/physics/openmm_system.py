@@ -29,7 +29,7 @@ class OpenMMSystem(Operator):
     """U [kJ/mol] of positions [nm], (*batch, particle, axis) → (*batch,), by OpenMM; ``vjp`` gives minus the forces.
 
     One frame at a time, whatever the batch: for small molecules in vacuum
-    :class:`~posteriori.physics.molecular_mechanics.MolecularMechanics` is some twenty times faster.
+    :class:`~posteriori.physics.molecular_mechanics.MolecularMechanics` is some seven times faster.
 
     Args:
         system: the system serialised as XML; an OpenMM ``System`` is taken too.

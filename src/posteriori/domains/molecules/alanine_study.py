@@ -110,8 +110,9 @@ def found(asked: Asked, context: Context) -> Found:
     system.check(molecule.frame, rng.child("forces"))
     potential: Operator = system if asked.solvent else MolecularMechanics(ForceField.of_xml(molecule.system))
     target = InternalBoltzmann(potential, InternalCoordinates(ZMATRIX), asked.sampling.temperature)
-    generator, ours, seconds = _made(asked, context) if asked.retrain else (Generator.load(TRAINED), None, {})
     clock.tick("start")
+    generator, ours, seconds = _made(asked, context) if asked.retrain else (Generator.load(TRAINED), None, {})
+    clock.tick("generator")
     with torch.no_grad():
         raw = weighed(generator, target, asked.draws, rng.child("draws"), DEFENSIVE)
         clock.tick("draws")
