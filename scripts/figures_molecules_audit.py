@@ -18,9 +18,9 @@ from posteriori.inference.umbrella import Windows, umbrella
 from posteriori.physics.double_well import DoubleWell
 
 INF = math.inf
-AUDIT = ("molecules/audit",)
-AGAIN = ("molecules/audit", "--seed", "1")
-SEEDS = (0, 1)
+AUDIT = ("molecules/audit", "--seed", "2")
+AGAIN = ("molecules/audit", "--seed", "3")
+SEEDS = (2, 3)
 
 
 def over_seeds(name: str) -> dict[str, float]:

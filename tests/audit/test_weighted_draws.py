@@ -53,7 +53,7 @@ def failed(audit: Audit) -> set[str]:
 
 
 def test_exact_rows_are_accepted_and_the_identities_hold() -> None:
-    """False alarm 2e-2 for a seed; these seeds are fixed."""
+    """False alarm 3e-2 for a seed; these seeds are fixed."""
     audit = audit_draws(normal(), rows(0))
     assert audit.verdict is Verdict.ACCEPT
     assert audit.report.passed
@@ -300,10 +300,10 @@ def test_public_sets_get_the_verdict_they_deserve(shared: Path) -> None:
 
 @pytest.mark.slow
 def test_sound_rows_are_doubted_as_seldom_as_stated() -> None:
-    """200 audits at the level of 2 %: more than 11 alarms happen with probability 1e-3."""
+    """200 audits at the level of 3 %: more than 14 alarms happen with probability 1e-3."""
     alarms = 0
     for seed in range(100):
         alarms += audit_draws(normal(), rows(1000 + seed), rng=Rng(seed)).verdict is not Verdict.ACCEPT
         x = series(2000 + seed, 0.6, 10).flatten(0, 1)
         alarms += audit_draws(normal(), x, chains=10, rng=Rng(seed)).verdict is not Verdict.ACCEPT
-    assert alarms <= 11
+    assert alarms <= 14

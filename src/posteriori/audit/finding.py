@@ -13,10 +13,12 @@ from torch import Tensor
 
 from posteriori.audit.report import Figure, Gate
 
-LEVEL = 0.02
-"""How often all tests together may doubt sound rows."""
-TESTS = 12
-"""Families of tests that share the level."""
+LEVEL = 0.03
+"""How often all tests together may doubt sound rows, at most."""
+SHARES = {"virial": 0.2, "temperature": 0.2, "mean_force": 0.1, "equipartition": 0.1, "waves": 0.1}
+"""Of the level, by family of tests: more for those that single numbers and gross errors show in."""
+SHARE = 0.04
+"""Of the level, for every other family; an audit has seven of them at most."""
 LARGEST = 37.0
 """z-scores beyond this have no p-value that a double can hold."""
 
@@ -75,7 +77,7 @@ def judged(name: str, z: Tensor, freedom: float, reason: str, remedy: Remedy, no
     scores = np.where(np.isfinite(z.numpy()), z.numpy(), 0.0)
     at = int(np.abs(scores).argmax()) if len(scores) else 0
     worst = float(_as_normal(scores[at], max(freedom - 1, 3.0))) if len(scores) else 0.0
-    limit = float(norm.isf(LEVEL / TESTS / 2 / max(len(scores), 1)))
+    limit = float(norm.isf(LEVEL * SHARES.get(name, SHARE) / 2 / max(len(scores), 1)))
     shown = Figure(name, worst, gate=Gate(-limit, limit), unit="s.e.", note=note or f"worst of {len(scores)}")
     return Finding(shown, reason.format(z=f"{worst:+.1f}", at=at), remedy)
 
