@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
+RARE = 1e-5
+"""Share of pair distances below which a bin is not shown."""
+FORGOTTEN = 0.05
 LABELS = {
     "energy": "energy U",
     "radius": "radius of gyration",
@@ -31,8 +34,7 @@ def distances_picture(histograms: Mapping[str, Floats], width: float) -> Figure:
     for i, (name, counts) in enumerate(histograms.items()):
         colour, wide = ("0.75", 4.0) if i == 0 else (COLOURS[i - 1], 1.2)
         axes.plot(middle, counts / counts.sum() / width, label=name, color=colour, linewidth=wide)
-    seen = sum(counts > 0 for counts in histograms.values())
-    last = int(np.flatnonzero(seen)[-1])
+    last = max(int(np.flatnonzero(counts > RARE * counts.sum())[-1]) for counts in histograms.values())
     axes.set(xlabel="pair distance", ylabel="density", xlim=(0, middle[last]), ylim=(0, None))
     axes.legend(fontsize=9)
     return figure
@@ -59,7 +61,9 @@ def forgetting_picture(correlations: Floats, spacing: str) -> Figure:
     for i, name in enumerate(SLOW):
         axes.plot(correlations[:, i], color=COLOURS[i], label=LABELS[name])
     axes.axhline(0.0, color="0.5", linewidth=0.8)
-    axes.set(xlabel=spacing, ylabel="autocorrelation", xlim=(0, len(correlations) - 1), ylim=(-0.05, 1.02))
+    forgotten = int(np.argmax((np.abs(correlations) < FORGOTTEN).all(1))) or len(correlations)
+    last = min(len(correlations) - 1, 3 * forgotten)
+    axes.set(xlabel=spacing, ylabel="autocorrelation", xlim=(0, last), ylim=(-0.05, 1.02))
     axes.legend(fontsize=9)
     return figure
 
