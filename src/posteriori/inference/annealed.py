@@ -81,7 +81,7 @@ class Annealed:
             UnanswerableError: nothing to propose from, an energy without derivative, or no row that meets the target.
         """
         fixed = written_out(target)
-        proposal = self._proposal(fixed, context)
+        proposal = self.wide(fixed, context)
         batch = target.batch if isinstance(target, Inverse) else ()
         map_ = Unconstrained(target.space, "Annealed")
         slopes = density_slope(proposal, map_), slope_of(fixed, map_)
@@ -104,7 +104,12 @@ class Annealed:
         found.log_evidence_error = error
         return found
 
-    def _proposal(self, target: Target, context: Context) -> Proposal:
+    def wide(self, target: Target, context: Context) -> Proposal:
+        """What rows start from.
+
+        Raises:
+            UnanswerableError: it cannot be drawn from with a density, or speaks of another Space.
+        """
         prior = target.prior if isinstance(target, (Inverse, Conditioned)) else None
         given = prior if self.proposal is None else self.proposal
         if self.proposal is not None and not isinstance(self.proposal, Proposal):

@@ -1,0 +1,274 @@
+"""Population Monte Carlo: annealed rows show where the target lies, densities fitted to weighted rows come closer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import log
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from posteriori.core.draws import RAW_WEIGHT, Draws
+from posteriori.core.errors import OptionError, UnanswerableError
+from posteriori.core.random import Rng
+from posteriori.core.run import Context
+from posteriori.core.space import Space
+from posteriori.core.support import Real
+from posteriori.core.target import Boltzmann, Inverse, Target
+from posteriori.core.weights import ess, log_mean_exp, pareto_smooth
+from posteriori.inference.annealed import Annealed
+from posteriori.inference.importance import Proposal
+from posteriori.inference.stratified import Law, Stratified, wide_gaussian
+from posteriori.learn.density_conditionals import ConditionalDensity
+from posteriori.learn.density_mixture import MixtureDensity
+from posteriori.physics.gaussian_mixture import GaussianMixture
+
+HELD_OUT = 0.2
+"""Share of the rows on which families are compared."""
+FURTHER, WIDER = 2.0, 1.5
+"""How much further out scouts and safety net lie."""
+SCOUTS, STRANGERS = 0.4, 0.05
+"""Shares of a round's rows that come from the wider law, and from the start."""
+REMEMBERED = 3
+"""Rounds whose rows are fitted together."""
+FINALISTS = 2
+"""Families that every round fits and compares anew."""
+PATIENCE = 2
+"""Rounds without a better density after which learning ends."""
+GAIN = 1e-3
+"""Effective share by which a density must be better to count so."""
+
+
+@dataclass(frozen=True)
+class Families:
+    """Densities that are tried; the one of highest likelihood on weighted rows held out is taken.
+
+    Args:
+        parts: numbers of parts of the mixture of Gaussians, rising; the search ends where more are worse.
+        conditionals: numbers of parts of the mixtures of the cell-by-cell density.
+        steps: of Adam for each of the latter.
+
+    Raises:
+        OptionError: numbers that are not positive, or none.
+    """
+
+    parts: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 48, 64, 96)
+    conditionals: tuple[int, ...] = (1, 6)
+    steps: int = 300
+
+    def __post_init__(self) -> None:
+        if not self.parts + self.conditionals or min(*self.parts, *self.conditionals, self.steps) < 1:
+            raise OptionError(f"{self}: one number of parts or more, all numbers positive.")
+
+    def tried(self, space: Space, x: Tensor, weights: Tensor, rng: Rng) -> list[Law]:
+        """The best few for rows (n, *space.shape) of weights (n,), the best first."""
+        (train, w), test = _split(x, weights, rng.child("held out"))
+        found: list[tuple[float, Law]] = []
+        for parts in self.parts:
+            seed = MixtureDensity.seeded(space, train, w, parts, rng.child("mixture", parts))
+            law: Law = seed.fitted(train, w, rng)
+            found.append((_likelihood(law, *test), law))
+            if len(found) > 2 and found[-1][0] < found[-2][0] < found[-3][0]:
+                break
+        for parts in self.conditionals:
+            first = ConditionalDensity.seeded(space, train, w, parts)
+            law = first.fitted(train, w, rng.child("conditional", parts), self.steps)
+            found.append((_likelihood(law, *test), law))
+        return [law for _, law in sorted(found, key=lambda pair: -pair[0])[:FINALISTS]]
+
+
+def _split(x: Tensor, weights: Tensor, rng: Rng) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Rows and weights to learn from, and those held out."""
+    order = rng.permutation(len(x))
+    few = int(HELD_OUT * len(x))
+    return (x[order[few:]], weights[order[few:]]), (x[order[:few]], weights[order[:few]])
+
+
+def _likelihood(law: Law, x: Tensor, weights: Tensor) -> float:
+    return float((weights * law.log_prob(x)).sum() / weights.sum())
+
+
+@dataclass(frozen=True)
+class PopulationMonteCarlo:
+    """Rows of a learnt density, each with its exact weight; the density learns from the target's energy alone.
+
+    ``start`` anneals rows from a wide law to the target. Densities are fitted to them, and the best few on rows held
+    out are kept. Each round then draws from the best, from a wider form of it and from the wide law, weighs the rows,
+    and fits again, until the effective share no longer grows or ``rounds`` are spent. The final rows are quasi-random,
+    with fixed shares of the learnt density and of a safety net; their mean weight is an unbiased estimate of Z. Its
+    error is stated as if rows were independent, which is more than quasi-random rows err. What neither annealing nor
+    scouts have met stays unseen. ``stats``: raw log-weights, log-densities, calls (of the energy, a gradient is one).
+
+    Args:
+        start: how the first rows are found; its proposal is the wide law, needed for targets without prior.
+        draws: rows of the answer.
+        rows: of each round.
+        rounds: at most.
+        families: densities that are tried.
+        defensive: share of the safety net, in (0, 1).
+
+    Reference: Cappé, Douc, Guillin, Marin & Robert (2008), Adaptive importance sampling in general mixture classes,
+    Statistics and Computing 18, 447; Ionides (2008), Truncated importance sampling, J. Comput. Graph. Stat. 17, 295.
+    """
+
+    start: Annealed
+    draws: int = 2000
+    rows: int = 20_000
+    rounds: int = 10
+    families: Families = field(default_factory=Families)
+    defensive: float = 0.02
+
+    references: ClassVar[tuple[str, ...]] = (
+        "Cappé, Douc, Guillin, Marin & Robert (2008), Adaptive importance sampling in general mixture classes, "
+        "Statistics and Computing 18, 447.",
+        "Ionides (2008), Truncated importance sampling, J. Comput. Graph. Stat. 17, 295.",
+    )
+
+    def __post_init__(self) -> None:
+        if self.draws < 50 or self.rows < 100 or self.rounds < 1 or not 0 < self.defensive < 1:
+            raise OptionError(
+                f"draws={self.draws} is at least 50, rows={self.rows} at least 100, rounds={self.rounds} at least 1, "
+                f"defensive={self.defensive} in (0, 1)."
+            )
+
+    def __call__(self, target: Target, context: Context) -> Draws:
+        """Weighted rows and log Z.
+
+        Raises:
+            UnanswerableError: several problems, a Space with borders, no wide law, or no row that meets the target.
+        """
+        learnt = self.learnt(target, context)
+        return learnt.draws(target, self.draws, context.rng.child("rows"))
+
+    def learnt(self, target: Target, context: Context) -> Learnt:
+        """The density that the rounds end in, from which any number of answers can be drawn."""
+        if isinstance(target, Inverse) and target.batch:
+            raise UnanswerableError("PopulationMonteCarlo learns one problem at a time; give them one by one, or HMC.")
+        if not isinstance(target.space.support, Real) or target.space.parts:
+            raise UnanswerableError(f"PopulationMonteCarlo fits real numbers without borders, not {target.space}: HMC.")
+        return _Course(self, target, context).run()
+
+    @staticmethod
+    def example() -> tuple[PopulationMonteCarlo, Boltzmann]:
+        """Two far modes in the plane, from a wide Gaussian."""
+        means = torch.tensor([[-6.0, 0.0], [5.0, 4.0]])
+        target = Boltzmann(GaussianMixture(means, 1.0, torch.tensor([1.0, 2.0])), 1.0)
+        start = Annealed(wide_gaussian(target.space, 8.0), 400, 2, resample=0.5, share=0.5, pilot=100)
+        return PopulationMonteCarlo(start, 2000, 500, 2, Families((1, 2), (), 10)), target
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What was learnt: the density with its safety net, and the effective share and calls round by round.
+
+    Attributes:
+        proposal: from which answers are drawn.
+        law: the learnt density alone.
+        history: (calls so far, effective share of that round's law, log Z, its error) of each round.
+    """
+
+    proposal: Stratified
+    law: Law
+    history: tuple[tuple[int, float, float, float], ...]
+
+    @property
+    def calls(self) -> int:
+        """Energy calls that learning took."""
+        return self.history[-1][0]
+
+    def draws(self, target: Target, n: int, rng: Rng) -> Draws:
+        """``n`` quasi-random rows with their exact weights, and log Z."""
+        x, log_q = self.proposal.draw(n, rng, quasi=True)
+        raw = log_weights(target, x, log_q)
+        evidence, error = log_mean_exp(raw)
+        calls = torch.full((n,), (self.calls + n) / n, dtype=torch.float64)
+        stats = {RAW_WEIGHT: raw, "log_q": log_q, "calls": calls, "pareto_k": pareto_smooth(raw)[1].expand(n).clone()}
+        found = Draws(target.space, x, raw, log_evidence=evidence, stats=stats)
+        found.log_evidence_error = error
+        return found
+
+
+def log_weights(target: Target, x: Tensor, log_q: Tensor) -> Tensor:
+    """-energy - log q of rows, float64 (n,).
+
+    Raises:
+        UnanswerableError: an energy that is NaN, or no row that meets the target.
+    """
+    with torch.no_grad():
+        raw = -target.energy(x) - log_q
+    if bool(raw.isnan().any()):
+        raise UnanswerableError(
+            f"the energy of row {int(raw.isnan().nonzero()[0])} is NaN: mend the potential; an impossible row is +inf."
+        )
+    if bool((raw == -torch.inf).all()):
+        raise UnanswerableError("no row of the proposal meets the target; give a wider start.")
+    return raw
+
+
+class _Course:
+    """The rounds as they go."""
+
+    def __init__(self, method: PopulationMonteCarlo, target: Target, context: Context) -> None:
+        self.method, self.target, self.context, self.rng = method, target, context, context.rng.child("rounds")
+        self.wide: Proposal = method.start.wide(target, context)
+        self.kept: list[tuple[Tensor, Tensor]] = []
+        self.history: list[tuple[int, float, float, float]] = []
+        self.calls = 0
+
+    def run(self) -> Learnt:
+        found = self.method.start(self.target, self.context.child("start"))
+        assert found.log_weights is not None
+        self.calls = round(float(found.stats["calls"].sum()))
+        share = float(ess(found.log_weights)) / len(found.values)
+        self.history.append((self.calls, share, *_evidence(found)))
+        weights = _truncated(found.log_weights)
+        laws = self.method.families.tried(self.target.space, found.values, weights, self.rng.child("families"))
+        best, since = (-1.0, laws[0]), 0
+        for i in self.context.progress(range(self.method.rounds), "population Monte Carlo", self.method.rounds):
+            share = self._look(laws[0], i)
+            since = 0 if share > best[0] + GAIN else since + 1
+            best = max(best, (share, laws[0]), key=lambda pair: pair[0])
+            if since == PATIENCE:
+                break
+            laws = self._fitted(laws, self.rng.child("fit", i))
+        net = self.method.defensive / 2
+        parts: list[tuple[Proposal, float]] = [(best[1], 1 - 2 * net), (best[1].wider(WIDER), net), (self.wide, net)]
+        return Learnt(Stratified(parts), best[1], tuple(self.history))
+
+    def _look(self, law: Law, i: int) -> float:
+        """Rows of this round, kept with their weights; the effective share that rows of the law would have."""
+        n, rng = self.method.rows, self.rng.child("rows", i)
+        shares = (1 - SCOUTS - STRANGERS, SCOUTS, STRANGERS) if i < REMEMBERED else (0.9, 0.08, 0.02)
+        mixed = Stratified(list(zip((law, law.wider(FURTHER), self.wide), shares, strict=True)))
+        x, log_q = mixed.draw(n, rng)
+        raw = log_weights(self.target, x, log_q)
+        self.calls += n
+        self.kept = [*self.kept[1 - REMEMBERED :], (x, raw)]
+        evidence, error = log_mean_exp(raw)
+        # ∫ p²/q by rows of the mixture: what scouts found beyond the law counts against it
+        square = log_mean_exp(raw + raw + log_q - law.log_prob(x))[0]
+        share = float((2 * evidence - square).exp())
+        self.history.append((self.calls, share, float(evidence), float(error)))
+        return share
+
+    def _fitted(self, laws: list[Law], rng: Rng) -> list[Law]:
+        """The finalists fitted to the rows of the last rounds, the best on rows held out first."""
+        x = torch.cat([kept[0] for kept in self.kept])
+        weights = torch.cat([_truncated(kept[1]) for kept in self.kept])
+        train, test = _split(x, weights, rng.child("held out"))
+        found = [law.fitted(*train, rng.child("law", i)) for i, law in enumerate(laws)]
+        return sorted(found, key=lambda law: -_likelihood(law, *test))
+
+
+def _truncated(raw: Tensor) -> Tensor:
+    """Weights over their mean, none above √n; rows of one round then count by what they tell."""
+    n = len(raw)
+    weights = (raw - log_mean_exp(raw)[0]).clamp_max(0.5 * log(n)).exp()
+    return weights * (float(ess(raw)) / float(weights.sum()))
+
+
+def _evidence(found: Draws) -> tuple[float, float]:
+    assert found.log_evidence is not None
+    assert found.log_evidence_error is not None
+    return float(found.log_evidence), float(found.log_evidence_error)
