@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,12 +68,12 @@ class Segment:
             found[nearest == k] = self._tension(distance[nearest == k], tilts[k])
         return found
 
-    def _transform(self, q: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    def _transform(self, q: NDArray[Any]) -> NDArray[Any]:
         """E exp(i q x) of one bond's x, up to a factor."""
         r = np.linspace(0, 4.0, 601)[1:]
         weight = r**2 * np.exp(-self.stiffness / 2 * r**2 - self.quartic / 4 * r**4)
         at = q[:, None] * r + 1e-12
-        found: NDArray[np.complex128] = (weight * np.sin(at) / at).sum(1)
+        found: NDArray[Any] = (weight * np.sin(at) / at).sum(1)
         return found
 
     def _tension(self, distance: Floats, tilt: float) -> Floats:

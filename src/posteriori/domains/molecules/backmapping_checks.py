@@ -12,9 +12,9 @@ from posteriori.core import weights
 from posteriori.core.optional import require
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
-from posteriori.domains.molecules.alanine import PHI, PSI, ZMATRIX, handedness, shipped
+from posteriori.domains.molecules.alanine import GAS_CONSTANT, PHI, PSI, ZMATRIX, handedness, shipped
 from posteriori.domains.molecules.alanine_coordinates import SURFACE_COLUMNS, folded, sheared, wrapped
-from posteriori.domains.molecules.alanine_sampling import GAS_CONSTANT, Sampling, sampled, torsions
+from posteriori.domains.molecules.alanine_sampling import Sampling, sampled, torsions
 from posteriori.domains.molecules.backmapping import Rows, Segment, trained
 from posteriori.domains.molecules.backmapping_alanine import PLACES, AlanineMapper, RigidAlanine, trained_mapper
 from posteriori.domains.molecules.backmapping_critic import Verdict, criticised
@@ -135,10 +135,10 @@ def hybrid(segment: Segment, net: ConditionalVAE, training: int, loop: Loop, dra
     best = _best(segment, ends, wanted, rng.child("pilot"))
     running = best.tension(segment, ends, 600, rng.child("direct"))[0]
     direct = {float(k * best.leapfrogs): _error(running[k - 1], wanted) for k in (40, 80, 160, 320, 600)}
-    calls = [calls_for(GOAL, np.array(list(d)), np.array(list(d.values()))) for d in (by_mapping, direct)]
+    few, many = (calls_for(GOAL, np.array(list(d)), np.array(list(d.values()))) for d in (by_mapping, direct))
     share = back_map(net, segment.energy, ends[:, None], 200, rng.child("share")).share().mean()
     error = trajectory.error(segment)
-    return Hybrid(trajectory, reference, error, by_mapping, direct, *calls, training, float(share.detach()))
+    return Hybrid(trajectory, reference, error, by_mapping, direct, few, many, training, float(share.detach()))
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ class Case:
     ends: tuple[float, float]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Scattered:
     """Standard normal positions times a size: a start that knows nothing of the surface."""
 

@@ -78,7 +78,8 @@ def marginal(case: Case, rows: int, rng: Rng) -> Marginal:
 def areas(points: int, rng: Rng) -> dict[str, tuple[float, float]]:
     """Area found / exact of a sphere and a torus from uniform draws of them alone, with the standard error."""
     found = {}
-    for name, surface in {"sphere": Sphere(), "torus": Torus()}.items():
+    surfaces: dict[str, Sphere | Torus] = {"sphere": Sphere(), "torus": Torus()}
+    for name, surface in surfaces.items():
         here = rng.child(name)
         x, other = _uniform(surface, points, here.child("x")), _uniform(surface, points, here.child("y"))
         turn, radius = 2 * pi * here.uniform((points,)), here.uniform((points,)).sqrt()
@@ -143,7 +144,7 @@ def water_by_coordinates(model: WaterCluster, kelvin: float, draws: int, chains:
         return _water(model, bodies(found.values), chains)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Places:
     """Molecules on a cubic grid whose centre is drawn, turned at random: coordinates, or positions of their atoms."""
 

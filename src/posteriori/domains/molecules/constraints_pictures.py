@@ -50,7 +50,8 @@ def water_picture(ways: Mapping[str, Water]) -> Figure:
     grid = figure.subplots((len(names) + 1) // 2, min(len(names), 2), squeeze=False)
     for axes, name in zip(grid.flat, names, strict=True):
         every = np.concatenate([water.values[name].flatten().numpy() for water in ways.values()])
-        edges = np.linspace(*np.quantile(every, [0.001, 0.999]), 51)
+        low, high = (float(np.quantile(every, share)) for share in (0.001, 0.999))
+        edges = np.linspace(low, high, 51)
         for (way, water), colour in zip(ways.items(), COLOURS, strict=False):
             _steps(axes, water.values[name], edges, colour, way)
         axes.set(xlabel=LABELS[name], ylabel="density")
