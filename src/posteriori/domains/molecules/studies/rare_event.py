@@ -184,7 +184,7 @@ class _Findings:
 def _methods(study: Study, case: RareCase, walkers: int) -> dict[str, Method]:
     """The ways that can answer; the last is repeated."""
     if study.case == "well":
-        return {"tempered": Tempered(5.0, HMC(study.draws // 10, 150, 100, steps=8))}
+        return {"tempered": Tempered(7.0, HMC(study.draws // 10, 150, 100, steps=8))}
     pilot = SubsetSimulation(walkers, 4, rest=5)
     return {
         "subset-simulation": SubsetSimulation(walkers, 16),
