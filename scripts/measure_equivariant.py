@@ -48,7 +48,7 @@ def main() -> None:
         flow = EquivariantFlow(centre, layers=10, width=32, size=2.5, reach=10.0).float()
     began = time.process_time()
     with fixed_threads():
-        plan = Plan(epochs=25, batch=512, rate=4e-3, clip=5.0)
+        plan = Plan(epochs=20, batch=512, rate=4e-3, clip=5.0)
         net = fit(flow, Loss(), (rows.values.float(),), plan, Context(Rng(100))).net.double()
     assert isinstance(net, EquivariantFlow)
     with torch.no_grad():

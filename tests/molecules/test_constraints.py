@@ -47,7 +47,7 @@ def test_rows_keep_their_constraints_and_can_be_undone(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(cases()))
+@pytest.mark.parametrize("name", ["diatomic", "triatomic", "torus_stiff"])
 def test_marginals_follow_their_exact_laws(name: str) -> None:
     """Kolmogorov and Smirnov, 40,000 rows, false alarm 1e-4 each."""
     found = marginal(cases()[name], 40_000, Rng(0))
