@@ -146,7 +146,7 @@ def test_replica_exchange_crosses_a_barrier_of_36_kT() -> None:
     weight = np.exp(-(x**4 / 4 - 6 * x**2 + 0.05 * x + 36))
     truth = float(weight[x < 0].sum() / weight.sum())
     found, error = mean(draws, (draws.values[:, 0] < 0).double())
-    assert error < 0.03
+    assert error < 0.05
     assert abs(found - truth) < CRITICAL * error
     assert 0.4 < float(draws.stats["swap"].mean()) < 0.8
     assert float(draws.stats["round_trips"].mean()) > 20
