@@ -22,6 +22,7 @@ from posteriori.inference.problems import regression
 from posteriori.inference.quasi_random import evidence_over_groups, normal_points, over_groups
 from posteriori.learn.flow.spline import SplineFlow
 from posteriori.physics.gaussian_mixture import GaussianMixture
+from posteriori.testing import check_prior
 
 PLANE = Space("position", {"axis": ["x", "y"]})
 SHORT = Training(steps=6, batch=64, transforms=1, hidden=(8,), bins=4)
@@ -83,6 +84,10 @@ def test_draws_of_the_mixture_have_its_density(quasi: bool) -> None:
     exact = (one.log_prob(points).exp() * cell) @ points.square()
     error = x.double().square().std(0) / 64
     assert bool(((x.double().square().mean(0) - exact).abs() < 5 * error).all())  # false alarm 1e-6
+
+
+def test_the_mixture_is_a_prior() -> None:
+    check_prior(net().double())
 
 
 def test_a_share_outside_the_unit_interval_is_refused() -> None:

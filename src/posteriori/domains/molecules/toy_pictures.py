@@ -53,9 +53,8 @@ def weights_picture(raw: dict[str, Tensor]) -> Figure:
     for i, (name, log_w) in enumerate(raw.items()):
         seen = log_w[log_w > -torch.inf]
         relative = (seen - torch.logsumexp(seen, 0) + np.log(len(log_w))) / np.log(10.0)
-        axes.hist(
-            relative.clamp_min(-4).numpy(), np.linspace(-4, 4, 161), histtype="step", color=COLOURS[i], label=name
-        )
+        rows, edges = np.histogram(relative.clamp_min(-4).numpy(), np.linspace(-4, 4, 161))
+        axes.stairs(rows, edges, color=COLOURS[i], label=name)
     axes.axvline(0.0, color="0.5", linewidth=0.8)
     axes.set(xlabel="log₁₀ (weight / mean weight); below -4: at -4", ylabel="rows", yscale="log", xlim=(-4.1, 4))
     axes.legend(fontsize=9)

@@ -92,6 +92,8 @@ class SplineFlow(nn.Module):
 
     def push(self, z: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Base points (*batch, size) → (*batch, *space.shape), and the log-density there."""
+        if not z.numel():  # zuko cannot reshape nothing
+            return self.space.unflat(z.to(self.location)), _normal(z)
         white, log_det = self._transform(condition).inv.call_and_ladj(z.to(self._like))
         x = self.location + white.to(self.location) @ self.root.mT
         return self.space.unflat(x), _normal(z) - log_det.double() - self._log_root
@@ -99,6 +101,8 @@ class SplineFlow(nn.Module):
     def pull(self, x: Tensor, condition: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(*batch, *space.shape) → base points (*batch, size), and the log-density of x."""
         centred = (self.space.flat(x).to(self.location) - self.location)[..., None]
+        if not x.numel():
+            return centred[..., 0], _normal(centred[..., 0])
         white = torch.linalg.solve_triangular(self.root, centred, upper=False)[..., 0]
         z, log_det = self._transform(condition).call_and_ladj(white.to(self._like))
         return z, _normal(z) + log_det.double() - self._log_root
