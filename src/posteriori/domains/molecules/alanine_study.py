@@ -46,6 +46,8 @@ FLAT = 0.5
 """Share of flat (φ, ψ) among the draws that the surface is made of."""
 ROUGH = 0.05
 """Reference errors [kT] up to which bins are compared."""
+JUDGED_BINS, JUDGED_ERROR = 20, 0.1
+"""A reference with fewer such bins, or a rougher basin difference [kT], judges no one."""
 MOST_FRAMES = 5000
 """Rows of the target that the forward check takes."""
 ON_FILE = 500
@@ -240,19 +242,28 @@ def _figures(found: Found) -> list[Figure]:
     surface, reference = found.surface, found.reference
     figures.append(Figure("delta_f_kT", surface.difference, surface.difference_error, note="left- less right-handed φ"))
     if reference is not None:
-        rmse, bins = surface.against(reference.surface, ROUGH)
-        off = surface.difference - reference.surface.difference
-        error = (surface.difference_error**2 + reference.surface.difference_error**2) ** 0.5
-        note = f"over {bins} of {BINS**2} bins, reference error at most {ROUGH} kT"
-        figures += [
-            Figure("surface_rmse_kT", rmse, unit="kT", gate=Gate(high=0.1), note=note),
-            Figure("surface_bins", bins),
-            Figure("delta_f_error_kT", abs(off), error, unit="kT", gate=Gate(high=0.2)),
-        ]
+        figures += _against(surface, reference.surface)
     seconds = sum(found.seconds.get(name, 0.0) for name in made)
     figures.append(Figure("cpu_seconds", seconds, unit="s", note="replicas, training, draws and correction"))
     effective = raw.share * len(raw.rows) / max(found.seconds["draws"], 1e-9)
     figures.append(Figure("effective_per_cpu_second", effective, note="draws alone, generator at hand"))
+    return figures
+
+
+def _against(surface: Ramachandran, reference: Ramachandran) -> list[Figure]:
+    """Differences from the reference; gated where it is good enough to judge."""
+    rmse, bins = surface.against(reference, ROUGH)
+    judged = bins >= JUDGED_BINS and reference.difference_error <= JUDGED_ERROR
+    off = abs(surface.difference - reference.difference)
+    error = (surface.difference_error**2 + reference.difference_error**2) ** 0.5
+    note = "" if judged else "the reference is too rough to judge by"
+    figures = [
+        Figure("surface_bins", bins, note=f"of {BINS**2}, with a reference error of at most {ROUGH} kT"),
+        Figure("delta_f_error_kT", off, error, unit="kT", gate=Gate(high=0.2) if judged else None, note=note),
+    ]
+    if bins:
+        gate = Gate(high=0.1) if judged else None
+        figures.append(Figure("surface_rmse_kT", rmse, unit="kT", gate=gate, note=note or "over these bins"))
     return figures
 
 
