@@ -81,17 +81,20 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
             )
         try:
             return {name: archive[name] for name in archive.files}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as problem:
-            raise DataError(f"{path.name} cannot be read ({problem}); write it anew with numpy.savez.") from None
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+            raise DataError(
+                f"{path.name} cannot be read as arrays of numbers; write it anew with numpy.savez."
+            ) from None
 
 
 def _loaded(path: Path) -> Any:
     memory.require(2 * path.stat().st_size, f"the samples of {path.name}")
     try:
         return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as problem:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
         raise DataError(
-            f"{path.name} cannot be read ({problem}); write it anew with numpy.save or numpy.savez."
+            f"{path.name} cannot be read as arrays of numbers; it may be cut short, or hold objects: write it anew with "
+            "numpy.save or numpy.savez."
         ) from None
 
 

@@ -118,8 +118,8 @@ class Study:
             pictures=_pictures(audit, other),
             posterior=Draws(
                 target.space,
-                target.space.unflat(samples.rows),
-                figures.get("log_weight"),
+                target.space.unflat(samples.rows[audit.rows.kept]),
+                audit.rows.log_weights,
                 chains=audit.rows.chains or 1,
             ),
             data=files,
