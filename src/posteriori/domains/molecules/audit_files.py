@@ -93,8 +93,8 @@ def _loaded(path: Path) -> Any:
         return np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile):
         raise DataError(
-            f"{path.name} cannot be read as arrays of numbers; it may be cut short, or hold objects: write it anew with "
-            "numpy.save or numpy.savez."
+            f"{path.name} cannot be read as arrays of numbers; it may be cut short, or hold objects: write it anew "
+            "with numpy.save or numpy.savez."
         ) from None
 
 
