@@ -35,9 +35,9 @@ def main(what: str) -> None:
         print(f"difference {found.difference:.4f} ± {found.difference_error:.4f} kT")
         print(f"bins with an error of 0.05 kT or less: {int((found.errors <= 0.05).sum())} of {found.errors.numel()}")
     elif what == "weights":
-        sampling = Sampling()
+        sampling = Sampling(rows=10000)
         frames = sampled(terms, molecule.frame, masses(molecule.system), sampling, Rng(WEIGHTS_SEED))
-        generator, history = trained(frames, Training(), Rng(WEIGHTS_SEED))
+        generator, history = trained(frames, Training(steps=1000), Rng(WEIGHTS_SEED))
         TRAINED.parent.mkdir(exist_ok=True)
         generator.save(TRAINED)
         print(f"mean log q of the last batches {sum(history[-100:]) / 100:.3f}")
