@@ -24,6 +24,11 @@ def test_bounded_weights_are_sound() -> None:
     assert bool((k < 0.1).all())
 
 
+def test_weights_that_differ_by_rounding_have_no_tail() -> None:
+    _, k = weights.pareto_smooth(Rng(6).normal((4000,)) * 1e-14)
+    assert float(k) == -np.inf
+
+
 def test_smoothing_tames_the_mean_weight_and_keeps_the_order() -> None:
     log_w = Rng(2).normal((2000,)) * 2.0
     smooth, k = weights.pareto_smooth(log_w)

@@ -9,6 +9,10 @@ import torch
 from torch import Tensor
 
 
+ROUNDING = 1e-9
+"""Share of the largest weight below which weights differ by rounding alone and have no tail."""
+
+
 def normalised(log_weights: Tensor) -> Tensor:
     """Weights that sum to one along the first axis."""
     return torch.softmax(log_weights.double(), dim=0)
@@ -54,7 +58,7 @@ def _smooth_one(log_w: np.ndarray) -> tuple[np.ndarray, float]:
     shift = log_w.max()
     cut = np.exp(log_w[order[n - tail - 1]] - shift)
     excess = np.exp(log_w[top] - shift) - cut
-    if excess[-1] <= 0 or np.ptp(excess) == 0:
+    if excess[-1] <= ROUNDING or np.ptp(excess) == 0:
         return log_w, -inf
     if (excess > 0).sum() < 5:
         return log_w, nan
