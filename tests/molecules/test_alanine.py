@@ -13,7 +13,7 @@ from posteriori.core.errors import DataError, OptionError
 from posteriori.core.random import Rng
 from posteriori.domains.molecules import alanine_coordinates as parts
 from posteriori.domains.molecules.alanine import ZMATRIX, handedness, shipped
-from posteriori.domains.molecules.alanine_correction import Correction, forward_share, weighed
+from posteriori.domains.molecules.alanine_correction import Correction, Weighed, forward_share, weighed
 from posteriori.domains.molecules.alanine_generator import Generator
 from posteriori.domains.molecules.alanine_reference import REFERENCE, TRAINED, Reference
 from posteriori.domains.molecules.alanine_sampling import Sampling, masses, sampled
@@ -105,6 +105,14 @@ def test_the_shipped_generator_is_weighed_and_corrected() -> None:
     constants = torch.logsumexp(raw.log_weights, 0) - log(n), torch.logsumexp(corrected.log_weights, 0) - log(m)
     assert abs(float(constants[0] - constants[1])) < 5 * ((1 / raw.share - 1) / n + 4 / m) ** 0.5
     assert bool((handedness(INTERNAL(raw.rows)) > 0).all())
+
+
+def test_rows_of_one_root_count_as_one() -> None:
+    even = torch.zeros(4, dtype=torch.float64)
+    assert Weighed(frames(4), even, 4).share == pytest.approx(1.0)
+    assert Weighed(frames(4), even, 4, roots=torch.tensor([0, 0, 0, 3])).share == pytest.approx(
+        1 / (0.75**2 + 0.25**2) / 4
+    )
 
 
 def test_files_that_ship_or_do_not(tmp_path: Path) -> None:

@@ -28,17 +28,23 @@ class Weighed:
         log_weights: unnormalised, (row,), float64.
         calls: energies worked out.
         accepted: mean acceptance of moves; 1 where there were none.
+        roots: which first draw each row descends from, (row,), where rows were drawn anew on the way.
     """
 
     rows: Tensor
     log_weights: Tensor
     calls: int
     accepted: float = 1.0
+    roots: Tensor | None = None
 
     @property
     def share(self) -> float:
-        """The effective sample size as a share of the rows."""
-        return float(ess(self.log_weights)) / len(self.rows)
+        """The effective sample size as a share of the rows; rows of one root count as one, though moves part them."""
+        if self.roots is None:
+            return float(ess(self.log_weights)) / len(self.rows)
+        weights = normalised(self.log_weights)
+        together = torch.zeros_like(weights).index_add(0, self.roots, weights)
+        return 1 / float(together.square().sum()) / len(self.rows)
 
 
 def weighed(generator: Generator, target: InternalBoltzmann, n: int, rng: Rng, share: float) -> Weighed:
@@ -83,17 +89,19 @@ class Correction:
     def __call__(self, generator: Generator, target: InternalBoltzmann, n: int, rng: Rng, share: float) -> Weighed:
         """``n`` weighted particles."""
         points = _Particles(generator, target, n, rng, share)
-        log_w = torch.zeros(n, dtype=torch.float64)
+        log_w, roots = torch.zeros(n, dtype=torch.float64), torch.arange(n)
         for k in range(1, self.stages + 1):
             b = k / self.stages
             log_w = log_w + points.log_ratio / self.stages
             if float(ess(log_w)) < self.threshold * n:
-                points.take(systematic(normalised(log_w)[:, None], n, rng.child("again", k))[:, 0])
+                again = systematic(normalised(log_w)[:, None], n, rng.child("again", k))[:, 0]
+                points.take(again)
+                roots = roots[again]
                 log_w = torch.full_like(log_w, float(torch.logsumexp(log_w, 0)) - float(torch.tensor(n).log()))
             for i in range(self.rounds):
                 points.move(b, self.kept, rng.child("move", k, i))
         rows = parts.plain(parts.unfolded(points.rows, rng.child("labels")))
-        return Weighed(rows, log_w, points.calls, points.accepted)
+        return Weighed(rows, log_w, points.calls, points.accepted, roots)
 
 
 class _Particles:
