@@ -137,7 +137,7 @@ def test_water_has_its_dipole_energy() -> None:
 @pytest.mark.slow
 def test_rigid_water_two_ways() -> None:
     """Two molecules by RATTLE and by quaternions: mean energies and distances agree, false alarm 1e-4 each."""
-    model, size = WaterCluster(2), (300.0, 60, 100)
+    model, size = WaterCluster(2), (300.0, 40, 40)
     ways = (water_by_projection(model, *size, Rng(0))[0], water_by_coordinates(model, *size, Rng(1)))
     for name in ("energy", "distance", "trap"):
         (a, e), (b, f) = (way.mean(name) for way in ways)
