@@ -7,6 +7,7 @@ from math import pi
 import torch
 from torch import Tensor, nn
 
+from posteriori.core.covariance import frozen
 from posteriori.core.errors import OptionError, ShapeError
 from posteriori.core.operator import TorchOperator
 from posteriori.core.random import Rng
@@ -75,7 +76,7 @@ class CommittorNet(nn.Module):
         """a·u + c at points (n, d): (*batch, n, width)."""
         d = len(self.centre)
         slopes = hidden[..., : self.width * d].reshape(*hidden.shape[:-1], self.width, d)
-        u = (points - self.centre) / self.scale
+        u = ((points - self.centre) / self.scale).to(hidden)
         return u @ slopes.mT + hidden[..., None, self.width * d : self.width * (d + 1)]
 
     def lift(self, points: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ class CommittorAt(TorchOperator):
 
     def __init__(self, net: CommittorNet, points: Tensor) -> None:
         super().__init__()
-        self.net, self.domain = net, net.weights
+        self.net, self.domain = frozen(net), net.weights
         self.codomain = Space("committor", {"point": len(points)})
         self.register_buffer("points", points.double())
         self.points: Tensor
@@ -133,6 +134,11 @@ class LogOddsAt(TorchOperator):
     def forward(self, m: Tensor) -> Tensor:
         """The log-odds."""
         return self.net.lift(self.points).to(m) + _output(self.net, m, self.points)
+
+    def vjp(self, m: Tensor, r: Tensor) -> Tensor:
+        """J(m)ᵀ r, without a graph unless it is asked for: the network's own length is no part of the log-odds."""
+        found = TorchOperator.vjp(self, m, r)
+        return found if m.requires_grad or r.requires_grad else found.detach()
 
     @staticmethod
     def example() -> LogOddsAt:

@@ -79,5 +79,5 @@ def repeats_picture(found: list[EventProbability], truth: float) -> Figure:
     axes.axhline(1.0, color="k", linewidth=0.8)
     share = sum(one.covers(truth) for one in found) / len(found)
     axes.set_title(f"{100 * share:.1f} % of {len(found)} intervals of 95 % hold the exact probability", fontsize=10)
-    axes.set(xlabel="repeat, in order of its estimate", ylabel="p / exact p")
+    axes.set(xlabel="repeat, in order of its estimate", ylabel="p / exact p", xticks=[])
     return figure
