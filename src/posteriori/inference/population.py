@@ -25,18 +25,18 @@ from posteriori.learn.density_mixture import MixtureDensity
 from posteriori.physics.gaussian_mixture import GaussianMixture
 
 HELD_OUT = 0.2
-"""Share of the rows on which families are compared."""
+"""Share of the annealed rows on which densities are compared."""
 FURTHER, WIDER = 2.0, 1.5
 """How much further out scouts and safety net lie."""
-SCOUTS, STRANGERS = 0.4, 0.05
-"""Shares of a round's rows that come from the wider law, and from the start."""
 REMEMBERED = 3
 """Rounds whose rows are fitted together."""
-FINALISTS = 2
-"""Families that every round fits and compares anew."""
+BEHIND = 1.0
+"""Log-likelihood a row [nat] by which a density may lag behind the best and still be fitted in every round."""
 PATIENCE = 2
 """Rounds without a better density after which learning ends."""
-GAIN = 1e-3
+USEFUL = 0.5
+"""Effective share below which learning goes on for all its rounds."""
+GAIN = 2e-3
 """Effective share by which a density must be better to count so."""
 
 
@@ -62,20 +62,22 @@ class Families:
             raise OptionError(f"{self}: one number of parts or more, all numbers positive.")
 
     def tried(self, space: Space, x: Tensor, weights: Tensor, rng: Rng) -> list[Law]:
-        """The best few for rows (n, *space.shape) of weights (n,), the best first."""
+        """Those near the best for rows (n, *space.shape) of weights (n,), the best first; of the mixtures one."""
         (train, w), test = _split(x, weights, rng.child("held out"))
-        found: list[tuple[float, Law]] = []
+        mixtures: list[tuple[float, Law]] = []
         for parts in self.parts:
             seed = MixtureDensity.seeded(space, train, w, parts, rng.child("mixture", parts))
             law: Law = seed.fitted(train, w, rng)
-            found.append((_likelihood(law, *test), law))
-            if len(found) > 2 and found[-1][0] < found[-2][0] < found[-3][0]:
+            mixtures.append((_likelihood(law, *test), law))
+            if len(mixtures) > 2 and mixtures[-1][0] < mixtures[-2][0] < mixtures[-3][0]:
                 break
+        found = [max(mixtures, key=lambda pair: pair[0])] if mixtures else []
         for parts in self.conditionals:
             first = ConditionalDensity.seeded(space, train, w, parts)
             law = first.fitted(train, w, rng.child("conditional", parts), self.steps)
             found.append((_likelihood(law, *test), law))
-        return [law for _, law in sorted(found, key=lambda pair: -pair[0])[:FINALISTS]]
+        found.sort(key=lambda pair: -pair[0])
+        return [law for likelihood, law in found if likelihood > found[0][0] - BEHIND]
 
 
 def _split(x: Tensor, weights: Tensor, rng: Rng) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -94,11 +96,12 @@ class PopulationMonteCarlo:
     """Rows of a learnt density, each with its exact weight; the density learns from the target's energy alone.
 
     ``start`` anneals rows from a wide law to the target. Densities are fitted to them, and the best few on rows held
-    out are kept. Each round then draws from the best, from a wider form of it and from the wide law, weighs the rows,
-    and fits again, until the effective share no longer grows or ``rounds`` are spent. The final rows are quasi-random,
-    with fixed shares of the learnt density and of a safety net; their mean weight is an unbiased estimate of Z. Its
-    error is stated as if rows were independent, which is more than quasi-random rows err. What neither annealing nor
-    scouts have met stays unseen. ``stats``: raw log-weights, log-densities, calls (of the energy, a gradient is one).
+    out are kept. Each round then draws from them, from wider forms of them and from the wide law, weighs the rows, asks
+    how far the weights of each alone would vary, and fits all again, until the best no longer improves or ``rounds``
+    are spent. The final rows are quasi-random, with fixed shares of the learnt density and of a safety net; their mean
+    weight is an unbiased estimate of Z. Its error is stated as if rows were independent; quasi-random rows err less.
+    What neither annealing nor scouts have met stays unseen. ``stats``: raw log-weights, log-densities, calls
+    (of the energy, a gradient is one).
 
     Args:
         start: how the first rows are found; its proposal is the wide law, needed for targets without prior.
@@ -226,39 +229,39 @@ class _Course:
         laws = self.method.families.tried(self.target.space, found.values, weights, self.rng.child("families"))
         best, since = (-1.0, laws[0]), 0
         for i in self.context.progress(range(self.method.rounds), "population Monte Carlo", self.method.rounds):
-            share = self._look(laws[0], i)
+            shares = self._look(laws, i)
+            share, law = max(zip(shares, laws, strict=True), key=lambda pair: pair[0])
             since = 0 if share > best[0] + GAIN else since + 1
-            best = max(best, (share, laws[0]), key=lambda pair: pair[0])
-            if since == PATIENCE:
+            best = max(best, (share, law), key=lambda pair: pair[0])
+            if since >= PATIENCE and best[0] > USEFUL:
                 break
             laws = self._fitted(laws, self.rng.child("fit", i))
         net = self.method.defensive / 2
         parts: list[tuple[Proposal, float]] = [(best[1], 1 - 2 * net), (best[1].wider(WIDER), net), (self.wide, net)]
         return Learnt(Stratified(parts), best[1], tuple(self.history))
 
-    def _look(self, law: Law, i: int) -> float:
-        """Rows of this round, kept with their weights; the effective share that rows of the law would have."""
-        n, rng = self.method.rows, self.rng.child("rows", i)
-        shares = (1 - SCOUTS - STRANGERS, SCOUTS, STRANGERS) if i < REMEMBERED else (0.9, 0.08, 0.02)
-        mixed = Stratified(list(zip((law, law.wider(FURTHER), self.wide), shares, strict=True)))
-        x, log_q = mixed.draw(n, rng)
+    def _look(self, laws: list[Law], i: int) -> list[float]:
+        """Rows of this round, kept with their weights; the effective shares that rows of each law alone would have."""
+        n, m, rng = self.method.rows, len(laws), self.rng.child("rows", i)
+        own, scouts, strangers = (0.55, 0.4, 0.05) if i < REMEMBERED else (0.9, 0.08, 0.02)
+        parts: list[tuple[Proposal, float]] = [(law, own / m) for law in laws]
+        parts += [(law.wider(FURTHER), scouts / m) for law in laws]
+        x, log_q = Stratified([*parts, (self.wide, strangers)]).draw(n, rng)
         raw = log_weights(self.target, x, log_q)
         self.calls += n
         self.kept = [*self.kept[1 - REMEMBERED :], (x, raw)]
         evidence, error = log_mean_exp(raw)
-        # ∫ p²/q by rows of the mixture: what scouts found beyond the law counts against it
-        square = log_mean_exp(raw + raw + log_q - law.log_prob(x))[0]
-        share = float((2 * evidence - square).exp())
-        self.history.append((self.calls, share, float(evidence), float(error)))
-        return share
+        # ∫ p²/q by rows of the mixture: what scouts found beyond a law counts against it
+        squares = [log_mean_exp(raw + raw + log_q - law.log_prob(x))[0] for law in laws]
+        shares = [float((2 * evidence - square).exp()) for square in squares]
+        self.history.append((self.calls, max(shares), float(evidence), float(error)))
+        return shares
 
     def _fitted(self, laws: list[Law], rng: Rng) -> list[Law]:
-        """The finalists fitted to the rows of the last rounds, the best on rows held out first."""
+        """All fitted to the rows of the last rounds."""
         x = torch.cat([kept[0] for kept in self.kept])
         weights = torch.cat([_truncated(kept[1]) for kept in self.kept])
-        train, test = _split(x, weights, rng.child("held out"))
-        found = [law.fitted(*train, rng.child("law", i)) for i, law in enumerate(laws)]
-        return sorted(found, key=lambda law: -_likelihood(law, *test))
+        return [law.fitted(x, weights, rng.child("law", i)) for i, law in enumerate(laws)]
 
 
 def _truncated(raw: Tensor) -> Tensor:

@@ -22,6 +22,8 @@ MOST = 8.0
 GENTLEST = 0.01
 """The last learning rate as a share of the first."""
 BATCH, CLIP = 1024, 10.0
+NEGLIGIBLE = 0.03
+"""A change of a cell, or of the logarithm of its scale, by one standard deviation of another that counts as none."""
 
 
 class ConditionalDensity(nn.Module):
@@ -132,10 +134,14 @@ class ConditionalDensity(nn.Module):
         return OneCellWide(self, factor)
 
     def fitted(self, x: Tensor, weights: Tensor, rng: Rng, steps: int = 400, rate: float = 0.02) -> ConditionalDensity:
-        """A copy of higher likelihood for rows (n, *space.shape) with weights (n,), by ``steps`` of Adam."""
+        """A copy of higher likelihood for rows (n, *space.shape) with weights (n,), by ``steps`` of Adam.
+
+        Dependences that two thirds of the steps leave negligible are dropped for the last third.
+        """
         law = deepcopy(self).requires_grad_()
         adam = torch.optim.Adam(law.parameters(), rate, betas=(0.9, 0.99))
         edges = weights.double().cumsum(0)
+        kept = torch.ones_like(law.linear)
         for i in range(steps):
             for group in adam.param_groups:
                 group["lr"] = rate * (GENTLEST + (1 - GENTLEST) * 0.5 * (1 + cos(pi * i / steps)))
@@ -145,6 +151,10 @@ class ConditionalDensity(nn.Module):
             loss.backward()
             torch.nn.utils.clip_grad_norm_(law.parameters(), CLIP)
             adam.step()
+            if i == 2 * steps // 3:
+                kept = (law.linear.detach().abs() > NEGLIGIBLE).to(kept)
+            with torch.no_grad():
+                law.linear.mul_(kept)
         return law.requires_grad_(False)
 
     @staticmethod
