@@ -116,6 +116,12 @@ def test_reactions_are_counted_as_often_as_the_flux_says() -> None:
     assert error < 0.1 * exact
 
 
+def test_a_simulation_without_reactions_is_refused() -> None:
+    still = torch.full((3, 1), -1.0, dtype=torch.float64)
+    with pytest.raises(UnanswerableError, match="reacted"):
+        Overdamped(Boltzmann(Quartic(), 1.0), *ends(), 1e-4).reactions(still, 10, Rng(0))
+
+
 def test_finite_differences_agree_with_the_published_grid() -> None:
     """Values and flux of a 401² grid; 201² differs by less than 4e-4."""
     known = reaction("mueller-brown")

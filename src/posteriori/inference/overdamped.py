@@ -64,7 +64,11 @@ class Overdamped:
         )
 
     def reactions(self, starts: Tensor, steps: int, rng: Rng) -> tuple[float, float]:
-        """Flux of A → B from equilibrium ``starts`` (n, d), and its standard error; a tenth of ``steps`` waits."""
+        """Flux of A → B from equilibrium ``starts`` (n, d), and its standard error; a tenth of ``steps`` waits.
+
+        Raises:
+            UnanswerableError: no trajectory reacts.
+        """
         x = starts.double().clone()
         gaps = self._gaps(x)
         last_a = gaps[0] <= 0
@@ -77,6 +81,8 @@ class Overdamped:
                 counts += (hit_b & known & last_a).double()
             last_a = (last_a | hit_a) & ~hit_b
             known = known | hit_a | hit_b
+        if not bool(counts.any()):
+            raise UnanswerableError(f"none of {len(x)} trajectories reacted in {steps:,} steps; take more steps.")
         time = self.step * (steps - wait)
         return float(counts.mean()) / time, float(counts.std()) / sqrt(len(counts)) / time
 

@@ -77,7 +77,7 @@ def bands_picture(z: Tensor) -> Figure:
     axes.hist(z.clamp(-4, 4).numpy(), bins=40, density=True, color=COLOURS[4], label="cells of the transition region")
     axes.plot(grid, norm.pdf(grid), color="k", label="calibrated")
     axes.set(xlabel="(truth - mean) / spread of the members", ylabel="density")
-    axes.legend(fontsize=9)
+    figure.legend(loc="outside upper center", ncols=2, fontsize=9)
     return figure
 
 
