@@ -45,13 +45,15 @@ def weights_picture(reverse: Tensor, forward: Tensor) -> Picture:
     figure, axes = blank(5.6, 3.8)
     both = torch.cat([reverse, forward])
     both = both[torch.isfinite(both)]
-    low, high = float(both.quantile(0.002)), float(both.quantile(0.998))
-    edges = np.linspace(low - 0.02, high + 0.02, 61)
+    low, high = float(both.quantile(0.03)), float(both.quantile(0.998))
+    edges = np.linspace(low - 0.02, high + 0.02, 61).tolist()
     for values, name, colour in ((reverse, "rows of the method", 0), (forward, "exact rows of the law", 1)):
         clipped = np.clip(values.numpy(), edges[0], edges[-1])
         axes.hist(clipped, edges, density=True, histtype="step", color=COLOURS[colour], label=name)
     axes.axvline(0, color="0.5", linewidth=0.8)
-    axes.set(xlabel="log weight - log Z [nat] (ends hold what lies beyond)", ylabel="density", yscale="log")
+    axes.set(
+        xlabel="log weight - log Z [nat] (ends hold what lies beyond: the safety net)", ylabel="density", yscale="log"
+    )
     axes.legend(fontsize=9)
     return figure
 
@@ -65,8 +67,9 @@ def calls_picture(
     axes.plot(calls, [abs(h[2] - log_z) for h in history], "o-", color=COLOURS[0], label="annealing, then rounds")
     axes.plot(calls, [h[3] for h in history], "--", color=COLOURS[0], linewidth=0.8, label="their standard error")
     axes.plot(*final, "*", color=COLOURS[1], markersize=12, label="answer: mean over estimates")
-    for other, marker in zip([o for o in others if o.log_z_error is not None], "sD^v", strict=False):
-        axes.plot(other.calls, other.log_z_error, marker, color=COLOURS[2], label=other.name)
+    found = [(o.name, o.calls, o.log_z_error) for o in others if o.log_z_error is not None]
+    for (name, spent, error), marker in zip(found, "sD^v", strict=False):
+        axes.plot(spent, error, marker, color=COLOURS[2], label=name)
     axes.set(xscale="log", yscale="log", xlabel="energy calls (a gradient is one)", ylabel="|log Z error| [nat]")
     axes.legend(fontsize=8)
     return figure
@@ -82,6 +85,5 @@ def populations_picture(question: Question, found: Tensor, others: Sequence[tupl
         ratio = (values / question.populations).numpy()
         axes.plot(at, ratio, "osD"[k % 3], color=COLOURS[k], markersize=4, label=name, alpha=0.8)
     axes.set(xlabel=f"{question.region}, by number", ylabel="population / exact", xlim=(-0.5, len(found) - 0.5))
-    axes.set_ylim(bottom=0)
     axes.legend(fontsize=8)
     return figure

@@ -94,7 +94,6 @@ class _Findings:
     forward: Tensor
     seconds: float
     others: list[Other]
-    dropped: Tensor | None
 
     @staticmethod
     def of(study: Study, question: Question, context: Context) -> _Findings:
@@ -115,7 +114,7 @@ class _Findings:
                 hmc_alone(question, calls, seed),
                 reverse_kl_alone(question, context.rng.child("reverse KL")),
             ]
-        return _Findings(question, learnt, estimates, forward, seconds, others, None)
+        return _Findings(question, learnt, estimates, forward, seconds, others)
 
     @property
     def errors(self) -> Tensor:
