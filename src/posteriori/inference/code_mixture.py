@@ -10,7 +10,8 @@ from torch import Tensor
 
 from posteriori.core.random import Rng
 
-LEAST_VARIANCE, MOST_VARIANCE = 0.02, 4.0
+LEAST_VARIANCE, MOST_VARIANCE = 0.25, 4.0
+"""Bounds of the variance along a component's centre: a narrower law has lighter tails than what it stands for."""
 
 
 @dataclass(frozen=True)

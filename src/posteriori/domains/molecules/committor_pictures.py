@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.patches import Circle
 from numpy.typing import NDArray
 from scipy.stats import norm
 from torch import Tensor
@@ -101,6 +100,8 @@ def levels_picture(flux: Flux, exact: float) -> Figure:
 
 
 def _discs(axes: Axes, reaction: Reaction) -> None:
+    from matplotlib.patches import Circle
+
     for name, centre in (("A", reaction.a), ("B", reaction.b)):
         axes.add_patch(Circle(centre, reaction.radius, facecolor="none", edgecolor=COLOURS[1], linewidth=1.4))
         axes.annotate(name, centre, ha="center", va="center", color=COLOURS[1], fontsize=9)
