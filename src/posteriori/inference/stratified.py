@@ -96,12 +96,6 @@ class Stratified(nn.Module):
         below[0], below[-1] = 0, n
         return [int(count) for count in below.diff()]
 
-    @staticmethod
-    def example() -> Stratified:
-        """A narrow and a wide Gaussian in the plane."""
-        space = Space("position", {"axis": 2})
-        return Stratified([(wide_gaussian(space, 1.0), 0.8), (wide_gaussian(space, 2.0), 0.2)])
-
 
 def wide_gaussian(space: Space, scale: float) -> Gaussian:
     """N(0, scale² I) over the cells of a Space: how far a target may reach, said in one number.
