@@ -12,10 +12,10 @@ from posteriori.core.draws import Draws
 from posteriori.core.errors import OptionError, UnanswerableError
 from posteriori.inference.cluster import SwendsenWang, Wolff
 from posteriori.inference.hmc import HMC
-from posteriori.inference.lattice_autoregressive import AutoregressiveSpins
 from posteriori.inference.lattice_generator import LatticeGenerator
 from posteriori.inference.lattice_heat_bath import HeatBath
 from posteriori.inference.lattice_integration import ThermodynamicIntegration
+from posteriori.learn.autoregressive_spins import AutoregressiveSpins
 from posteriori.physics.double_well import DoubleWell
 from posteriori.physics.ising import Ising
 from posteriori.physics.ising_exact import CRITICAL, torus

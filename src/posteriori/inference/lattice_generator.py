@@ -15,8 +15,8 @@ from posteriori.core.run import Context
 from posteriori.core.target import Boltzmann, Target
 from posteriori.core.weights import log_mean_exp
 from posteriori.inference.cluster import SwendsenWang, require_counts
-from posteriori.inference.lattice_autoregressive import AutoregressiveSpins
 from posteriori.inference.lattice_walk import ising
+from posteriori.learn.autoregressive_spins import AutoregressiveSpins
 from posteriori.learn.fit import fit
 from posteriori.learn.losses import Loss
 from posteriori.learn.plan import Batch, Plan

@@ -19,9 +19,9 @@ from posteriori.core.run import Context
 from posteriori.core.target import Boltzmann
 from posteriori.core.weights import log_mean_exp
 from posteriori.domains.molecules.finite_size import Estimate
-from posteriori.inference.lattice_autoregressive import AutoregressiveSpins
 from posteriori.inference.lattice_generator import LatticeGenerator
 from posteriori.inference.lattice_walk import Length, Move, measured, settled, walk
+from posteriori.learn.autoregressive_spins import AutoregressiveSpins
 from posteriori.physics.ising import Ising
 from posteriori.physics.ising_exact import Thermodynamics, torus
 from posteriori.physics.ising_kernels import Spins, heat_bath, swendsen_wang, wolff

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from posteriori.core.random import Rng
 from posteriori.core.space import Space
-from posteriori.physics.ising import Ising
+from posteriori.core.support import Classes
 
 
 class AutoregressiveSpins(nn.Module):
@@ -16,7 +16,7 @@ class AutoregressiveSpins(nn.Module):
     Log-odds of site i: Σ_j<i V_ij s_j + Σ_h a_ih tanh(Σ_j<i W_ihj s_j); each site has ``width`` hidden units.
 
     Args:
-        space: of an :class:`~posteriori.physics.ising.Ising` model; sites in the order of its axes.
+        space: of two classes, down and up, e.g. an Ising model's; sites in the order of its axes.
         width: hidden units of each site.
 
     Reference: Wu, Wang & Zhang (2019), Solving statistical mechanics using variational autoregressive networks, Phys.
@@ -62,4 +62,4 @@ class AutoregressiveSpins(nn.Module):
     def example() -> AutoregressiveSpins:
         """A torus of three by three, untrained."""
         with Rng(0).child("spins"):
-            return AutoregressiveSpins(Ising((3, 3)).domain, 2)
+            return AutoregressiveSpins(Space("spin", {"y": 3, "x": 3}, support=Classes(("down", "up"))), 2)
