@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-
 ROUNDING = 1e-9
 """Share of the largest weight below which weights differ by rounding alone and have no tail."""
 
