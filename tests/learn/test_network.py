@@ -73,12 +73,12 @@ def test_thinned_nets_average_to_the_whole_linear_one() -> None:
 
 
 def test_thinning_is_one_function_for_all_rows() -> None:
-    """Two equal rows get equal answers, unlike from dropout layers."""
+    """Two equal rows get equal answers to rounding (sums may be added in another order), unlike from dropout layers."""
     with Rng(0):
         net = Layers(32, 2, 0.5)(1, 1)
     x = torch.ones(2, 1)
     first, second = net.thinned(Rng(3))(x)
-    assert torch.equal(first, second)
+    assert torch.allclose(first, second, rtol=1e-5)
     with Rng(3):
         first, second = net.train()(x)
     assert not torch.equal(first, second)
