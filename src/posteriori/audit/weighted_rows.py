@@ -107,7 +107,10 @@ class WeightedRows:
         broken = int((alive & ~sound).sum())
         kept = alive & sound
         if int(kept.sum()) < FEWEST:
-            raise DataError(f"{int(kept.sum())} rows have a finite energy and a weight; an audit needs {FEWEST}.")
+            raise DataError(
+                f"{int(kept.sum())} rows have a finite energy and a weight; an audit needs {FEWEST}: look at their "
+                "unit, their order and the energy."
+            )
         if chains is not None and not bool(kept.all()):
             chains = 1  # what is left makes no equal chains
         parts = [None if f is None else f[kept] for f in (log_weights, log_q)]

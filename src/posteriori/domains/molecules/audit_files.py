@@ -20,6 +20,7 @@ from posteriori.domains.molecules.trajectories import SUFFIXES, read_trajectory
 
 FIGURES = ("log_weight", "log_q", "energy")
 CHAIN = "chain"
+SHORTEST = 4
 ROWS = "x"
 ARRAYS = ".npy, .npz or .csv"
 
@@ -140,5 +141,10 @@ def _chains(labels: np.ndarray, n: int, name: str) -> int:
         raise DataError(
             f"the chains of {name} are torn or of unequal length ({len(starts)} stretches of {len(np.unique(labels))} "
             f"labels, {lengths.min()} to {lengths.max()} rows); write chain after chain, all equally long."
+        )
+    if lengths[0] < SHORTEST:
+        raise DataError(
+            f"{name} has {len(starts)} chains of {lengths[0]} rows; a chain needs {SHORTEST} to be judged: leave "
+            f"{CHAIN!r} out where rows are independent."
         )
     return len(starts)

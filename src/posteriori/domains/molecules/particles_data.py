@@ -25,6 +25,7 @@ CENTRED = 1e-3
 REPEATED = 0.01
 """Share of rows that may stand elsewhere in the file too."""
 TOUCHING = 1e-9
+FEWEST = 50
 QUANTILES = np.linspace(0.0005, 0.9995, 1000)
 
 
@@ -57,8 +58,12 @@ def read_positions(path: Path, cluster: Cluster) -> Given:
         DataError: a file that cannot be read, rows of another length, values that are not finite, or particles on top
             of each other.
     """
+    if path.suffix not in (".npy", ".npz"):
+        raise DataError(f"{path.name} is no .npy or .npz file; write its rows with numpy.save.")
     found = read_samples(path)
     space = cluster.potential.domain
+    if len(found.rows) < FEWEST:
+        raise DataError(f"{found.name} has {len(found.rows)} rows; {FEWEST} or more are needed to judge them.")
     if found.rows.shape[1] != space.size:
         raise DataError(
             f"{found.name} has {found.rows.shape[1]} numbers a row; {space.shape[0]} particles in {space.shape[1]} "

@@ -67,6 +67,7 @@ class Asked:
     windows: Windows | None = None
 
     def __post_init__(self) -> None:
+        self.toy.target(self.temperature)  # refuses one that the box is not made for
         if not 1024 <= self.draws <= MOST_DRAWS or self.draws % GROUPS:
             raise OptionError(f"draws={self.draws}: a multiple of {GROUPS} from 1,024 to {MOST_DRAWS:,}.")
         if not 50 <= self.steps <= MOST_STEPS:

@@ -14,6 +14,7 @@ from posteriori.domains.molecules.alanine_generator import Training
 from posteriori.domains.molecules.alanine_sampling import Sampling
 from posteriori.domains.molecules.alanine_study import Asked, found, outcome
 from posteriori.domains.molecules.topologies import read_molecule
+from posteriori.domains.molecules.trajectories import read_trajectory
 from posteriori.domains.study import Outcome
 
 HOTTEST = 1000.0
@@ -67,6 +68,8 @@ class Study:
             )
         molecule = read_molecule(self.system, implicit) if self.system else shipped(implicit)
         require_alanine(molecule)
+        if self.trajectory is not None:
+            read_trajectory(self.trajectory, molecule)  # a broken one is refused before the work
         less, few = (4, 10) if self.quick else (1, 1)
         asked = Asked(
             molecule,

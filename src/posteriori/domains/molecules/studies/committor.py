@@ -50,6 +50,8 @@ CHAINS, LEARNT_FROM = 1000, 60_000
 """Hot chains, and how many of their rows the networks are fitted to."""
 REACHED = 20.0
 """Energy above the lowest [kT] up to which trajectories start."""
+LONGEST = 0.01
+"""Time step at most; motion on these surfaces runs away far below."""
 LIMIT = 3.9
 """Standard errors that a sound figure exceeds once in 10,000 runs."""
 
@@ -95,6 +97,8 @@ class Study:
         ):
             if not low <= value <= high:
                 raise OptionError(f"{name}={value:,}: from {low:,} to {high:,}.")
+        if not 0 < self.step <= LONGEST:
+            raise OptionError(f"step={self.step:g} is a time step: above 0, up to {LONGEST:g}.")
         begun = time.process_time()
         run = replace(self, members=3, draws=300, shots=1000) if self.quick else self
         return _Findings.of(run, run.reaction(), context).outcome(begun)
@@ -105,6 +109,11 @@ class Study:
         Raises:
             OptionError: discs that meet or leave the box.
         """
+        for name, centre in {"a": self.a, "b": self.b}.items():
+            if centre is not None and len(centre) != 2:
+                raise OptionError(f"{name} has {len(centre)} numbers; a centre has two, such as {name}=-0.56,1.44.")
+        if self.radius is not None and not self.radius > 0:
+            raise OptionError(f"radius={self.radius:g} must be positive.")
         found = reaction(self.potential)
         found = replace(
             found, a=self.a or found.a, b=self.b or found.b, radius=found.radius if self.radius is None else self.radius

@@ -72,8 +72,8 @@ class Study:
             if not low <= getattr(self, name) <= MOST:
                 raise OptionError(f"{name}={getattr(self, name)}: from {low:,} to {MOST:,}.")
         scale = SCALES[self.target] if self.scale is None else self.scale
-        if not 0 < scale < float("inf"):
-            raise OptionError(f"scale={scale:g} is a standard deviation and must be positive.")
+        if not 1e-3 <= scale <= 1e6:
+            raise OptionError(f"scale={scale:g} is the standard deviation to begin from: 0.001 to 1,000,000.")
         return _Findings.of(self, QUESTIONS[self.target](scale), context).outcome(self, context)
 
     def method(self, question: Question) -> PopulationMonteCarlo:
