@@ -1,6 +1,6 @@
 """Build what ships with alanine dipeptide: its reference surface, or the weights of its generator.
 
-python scripts/build_alanine.py reference     some 2 CPU-min
+python scripts/build_alanine.py reference     some 10 CPU-min
 python scripts/build_alanine.py weights       some 3 CPU-min
 """
 
@@ -26,7 +26,7 @@ def main(what: str) -> None:
     terms = ForceField.of_xml(molecule.system)
     start = time.process_time()
     if what == "reference":
-        sampling = Sampling(walkers=16, rows=8000, settle=500)
+        sampling = Sampling(walkers=16, rows=40000, settle=500)
         frames = sampled(terms, molecule.frame, masses(molecule.system), sampling, Rng(REFERENCE_SEED))
         found = surface_of(frames)
         REFERENCE.parent.mkdir(exist_ok=True)
