@@ -47,16 +47,18 @@ class Families:
     Args:
         parts: numbers of parts of the mixture of Gaussians, rising; the search ends where more are worse.
         conditionals: numbers of parts of the mixtures of the cell-by-cell density.
+        steps: of Adam for each of the latter.
 
     Raises:
         OptionError: numbers that are not positive, or none.
     """
 
     parts: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 48, 64, 96)
-    conditionals: tuple[int, ...] = (1, 12)
+    conditionals: tuple[int, ...] = (1, 6)
+    steps: int = 300
 
     def __post_init__(self) -> None:
-        if not self.parts + self.conditionals or min(self.parts + self.conditionals) < 1:
+        if not self.parts + self.conditionals or min(*self.parts, *self.conditionals, self.steps) < 1:
             raise OptionError(f"{self}: one number of parts or more, all numbers positive.")
 
     def tried(self, space: Space, x: Tensor, weights: Tensor, rng: Rng) -> list[Law]:
@@ -72,7 +74,7 @@ class Families:
         found = [max(mixtures, key=lambda pair: pair[0])] if mixtures else []
         for parts in self.conditionals:
             first = ConditionalDensity.seeded(space, train, w, parts)
-            law = first.fitted(train, w, rng.child("conditional", parts))
+            law = first.fitted(train, w, rng.child("conditional", parts), self.steps)
             found.append((_likelihood(law, *test), law))
         found.sort(key=lambda pair: -pair[0])
         return [law for likelihood, law in found if likelihood > found[0][0] - BEHIND]
@@ -156,7 +158,7 @@ class PopulationMonteCarlo:
         means = torch.tensor([[-6.0, 0.0], [5.0, 4.0]])
         target = Boltzmann(GaussianMixture(means, 1.0, torch.tensor([1.0, 2.0])), 1.0)
         start = Annealed(wide_gaussian(target.space, 8.0), 400, 2, resample=0.5, share=0.5, pilot=100)
-        return PopulationMonteCarlo(start, 2000, 500, 2, Families((1, 2), ())), target
+        return PopulationMonteCarlo(start, 2000, 500, 2, Families((1, 2), (), 10)), target
 
 
 @dataclass(frozen=True)
