@@ -101,11 +101,12 @@ def test_the_public_dw4_rows_repeat_each_other(shared: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        (np.zeros((5, 8)), "on top of each other"),
-        (np.ones((5, 9)), "numbers a row"),
-        (np.full((5, 8), np.nan), "not finite"),
+        (np.zeros((60, 8)), "on top of each other"),
+        (np.ones((60, 9)), "numbers a row"),
+        (np.full((60, 8), np.nan), "not finite"),
+        (np.ones((5, 8)), "50 or more"),
     ],
-    ids=["touching", "shape", "nan"],
+    ids=["touching", "shape", "nan", "few"],
 )
 def test_rows_that_are_none_are_refused(rows: np.ndarray, says: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=says):

@@ -45,7 +45,7 @@ class Study:
     """Gradient steps of the training, 1,024 frames each."""
     draws: int = 10000
     """Draws that are weighed."""
-    surface_draws: int = 200_000
+    surface_draws: int = 800_000
     """Draws that the surface is made of, half of them flat over (φ, ψ)."""
     particles: int = 1000
     """Particles of the correction."""
