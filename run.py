@@ -22,7 +22,7 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / "python"
 STAMP = VENV / "installed.json"
 OLDEST = (3, 11)
-EVERYTHING = ("nuclei", "geophysics", "molecules", "scale", "peers", "dev")
+EVERYTHING = ("nuclei", "geophysics", "molecules", "geography", "scale", "peers", "dev")
 
 
 def demo(arguments: list[str]) -> int:
