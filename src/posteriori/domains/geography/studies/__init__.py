@@ -1,0 +1,1 @@
+"""Studies of rasters; each file is one."""

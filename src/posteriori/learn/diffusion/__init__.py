@@ -1,0 +1,3 @@
+"""Diffusion models: noise schedules, denoisers, solvers, networks, and the priors made of them."""
+
+from __future__ import annotations
