@@ -15,6 +15,7 @@ from posteriori.core.random import Rng
 from posteriori.core.run import Context, describe
 from posteriori.core.store import Store
 from posteriori.learn.adamw import AdamW
+from posteriori.learn.ema import follow
 from posteriori.learn.losses import Loss
 from posteriori.learn.plan import Batch, Plan, Precision
 from posteriori.learn.team import Team
@@ -33,7 +34,7 @@ class Fitted:
     """A trained net and how it got there.
 
     Attributes:
-        net: in evaluation mode; the best one where there was patience, else the last.
+        net: in evaluation mode; the best one where there was patience, else the last; averaged where the plan says so.
         train: mean loss of each epoch, float64 (epochs,), as the steps saw it (with dropout and augmentation).
         validation: mean loss after each epoch, float64 (epochs,); empty without validation data.
         best: the epoch, from 0, with the lowest validation loss; the last without validation data.
@@ -79,27 +80,28 @@ def run(job: Job, team: Team) -> Fitted:
     """Train a copy of the net; every process of the team ends with the same one."""
     plan, context = job.plan, job.context
     net = deepcopy(job.net).to(context.device)
+    average = net if plan.average is None else deepcopy(net)
     data = tuple(t.to(context.device) for t in job.data)
     held = None if job.validation is None else tuple(t.to(context.device) for t in job.validation)
     optimiser = _optimiser(net, plan)
     fingerprint = "" if context.store is None else _fingerprint(job)
-    course = _resume(context.store, net, optimiser, fingerprint)
+    course = _resume(context.store, net, average, optimiser, fingerprint)
     for _ in context.progress(range(len(course.train), plan.epochs), "training", plan.epochs - len(course.train)):
         if course.over(plan):
             break
         epoch = len(course.train)
-        course.train.append(_epoch(net, job.loss, data, plan, epoch, context.rng, optimiser, team))
+        course.train.append(_epoch(net, average, job.loss, data, plan, epoch, context.rng, optimiser, team))
         if held is not None:
-            course.validation.append(mean_loss(net, job.loss, held))
+            course.validation.append(mean_loss(average, job.loss, held))
             if plan.patience is not None and course.best == epoch:
-                course.weights = {name: t.detach().clone() for name, t in net.state_dict().items()}
+                course.weights = {name: t.detach().clone() for name, t in average.state_dict().items()}
         due = (epoch + 1) % plan.every == 0 or course.over(plan)
         if context.store is not None and due and team.rank == 0:
-            _keep(context.store, net, optimiser, course, fingerprint)
+            _keep(context.store, net, average, optimiser, course, fingerprint)
     if course.weights:
-        net.load_state_dict(course.weights)
+        average.load_state_dict(course.weights)
     history = [torch.tensor(values, dtype=torch.float64) for values in (course.train, course.validation)]
-    return Fitted(net.eval(), history[0], history[1], course.best)
+    return Fitted(average.eval(), history[0], history[1], course.best)
 
 
 def mean_loss(net: nn.Module, loss: Loss, data: Batch) -> float:
@@ -112,6 +114,7 @@ def mean_loss(net: nn.Module, loss: Loss, data: Batch) -> float:
 
 def _epoch(
     net: nn.Module,
+    average: nn.Module,
     loss: Loss,
     data: Batch,
     plan: Plan,
@@ -134,6 +137,8 @@ def _epoch(
         if plan.augment is not None:
             batch = plan.augment(batch, here.child("augment"))
         losses.append(_step(net, loss, batch, plan, here, optimiser, team, rate) * len(rows))
+        if plan.average is not None:
+            follow(average, net, plan.average, optimiser.steps)
     seen = torch.stack(losses).double()
     if not bool(torch.isfinite(seen).all()):
         step = int((~torch.isfinite(seen)).nonzero()[0])
@@ -209,8 +214,12 @@ def _fingerprint(job: Job) -> str:
     return describe([plan, job.loss, job.net, job.data, job.validation, job.context.rng])
 
 
-def _keep(store: Store, net: nn.Module, optimiser: AdamW, course: _Course, fingerprint: str) -> None:
+def _keep(
+    store: Store, net: nn.Module, average: nn.Module, optimiser: AdamW, course: _Course, fingerprint: str
+) -> None:
     tensors = {f"net/{name}": t for name, t in net.state_dict().items()}
+    if average is not net:
+        tensors |= {f"average/{name}": t for name, t in average.state_dict().items()}
     tensors |= {f"best/{name}": t for name, t in course.weights.items()}
     tensors |= {f"optimiser/{name}": t for name, t in optimiser.state().items()}
     tensors["train"] = torch.tensor(course.train, dtype=torch.float64)
@@ -218,8 +227,8 @@ def _keep(store: Store, net: nn.Module, optimiser: AdamW, course: _Course, finge
     store.save(CHECKPOINT, tensors, {"fingerprint": fingerprint})
 
 
-def _resume(store: Store | None, net: nn.Module, optimiser: AdamW, fingerprint: str) -> _Course:
-    """Net and optimiser as the last checkpoint has them, and the course up to there.
+def _resume(store: Store | None, net: nn.Module, average: nn.Module, optimiser: AdamW, fingerprint: str) -> _Course:
+    """Net, average and optimiser as the last checkpoint has them, and the course up to there.
 
     Raises:
         StoreError: the checkpoint is of another training.
@@ -235,6 +244,8 @@ def _resume(store: Store | None, net: nn.Module, optimiser: AdamW, fingerprint: 
         )
     device = next(net.parameters()).device
     net.load_state_dict(_below(tensors, "net/"))
+    if average is not net:
+        average.load_state_dict(_below(tensors, "average/"))
     optimiser.restore(_below(tensors, "optimiser/"))
     weights = {name: t.to(device) for name, t in _below(tensors, "best/").items()}
     return _Course(tensors["train"].tolist(), tensors["validation"].tolist(), weights)

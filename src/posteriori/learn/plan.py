@@ -80,6 +80,8 @@ class Plan:
         clip: largest norm of a step's gradient; None for no limit.
         augment: changes each batch; it must be picklable where there are several processes.
         precision: of the matrix products.
+        average: decay a step of the running average of the weights, which is what is validated and comes back; None
+            for the weights themselves.
         factors: (prefix of parameter names, factor of the rate); the first that fits counts.
         shards: parts of a batch whose gradients are added in fixed order; with several processes at least one each.
         processes: how many share the shards of each step; the arrays do not depend on it.
@@ -100,6 +102,7 @@ class Plan:
     clip: float | None = None
     augment: Augment | None = None
     precision: Precision = Precision.FULL
+    average: float | None = None
     factors: tuple[tuple[str, float], ...] = ()
     shards: int = 1
     processes: int = 1
@@ -113,6 +116,8 @@ class Plan:
         for name, number in {"rate": self.rate, "clip": self.clip or 1.0}.items():
             if not number > 0:
                 raise OptionError(f"{name}={number} in a Plan must be positive.")
+        if self.average is not None and not 0 < self.average < 1:
+            raise OptionError(f"average={self.average} in a Plan must lie between 0 and 1, e.g. 0.999.")
         if self.weight_decay < 0:
             raise OptionError(f"weight_decay={self.weight_decay} in a Plan must not be negative.")
         if self.processes > self.shards:

@@ -1,0 +1,132 @@
+"""Training a denoiser on fields that may have gaps: the weighted noise loss, and the one training loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import sqrt
+
+import torch
+from torch import Tensor, nn
+
+from posteriori.core.errors import DataError, OptionError, ShapeError
+from posteriori.core.random import Rng
+from posteriori.core.run import Context
+from posteriori.learn.diffusion.denoiser import Preconditioned, coefficients
+from posteriori.learn.fit import fit
+from posteriori.learn.loop import Fitted
+from posteriori.learn.plan import Batch, Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Fields:
+    """What a denoiser learns from, one field a row.
+
+    Args:
+        values: (n, channel, y, x), scaled to about unit size; NaN where nothing is known.
+        weight: of each cell in the loss, (n, 1 or channel, y, x) or less that broadcasts: cell areas, hidden land;
+            unknown cells never count.
+        condition: channels beside the field, (n, k, y, x); 0 with a mask channel beside where something is missing.
+        vector: numbers that belong to the whole field, (n, v).
+
+    Raises:
+        ShapeError: parts that do not fit.
+        DataError: infinite values, a field without one known cell, or weights that are negative or not finite.
+    """
+
+    values: Tensor
+    weight: Tensor | None = None
+    condition: Tensor | None = None
+    vector: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 4:
+            raise ShapeError(f"fields are (n, channel, y, x); {tuple(self.values.shape)} was given.")
+        if bool(torch.isinf(self.values).any()):
+            raise DataError(f"{int(torch.isinf(self.values).sum())} values are infinite; mark gaps by NaN.")
+
+    def rows(self) -> Batch:
+        """(values, weight, condition, vector), gaps as 0 with weight 0, parts that are not given without channels."""
+        n, grid = len(self.values), self.values.shape[-2:]
+        known = torch.isfinite(self.values)
+        given = torch.ones(()) if self.weight is None else self.weight
+        if not bool(torch.isfinite(given).all()) or bool((given < 0).any()):
+            raise DataError("weights of cells must be finite and not negative.")
+        weight = (known * given).float()
+        empty = weight.flatten(1).sum(1) == 0
+        if bool(empty.any()):
+            raise DataError(f"field {int(empty.nonzero()[0])} has no known cell that counts; drop it.")
+        beside = self.values.new_zeros(n, 0, *grid) if self.condition is None else self.condition
+        numbers = self.values.new_zeros(n, 0) if self.vector is None else self.vector
+        return self.values.nan_to_num(0.0).float(), weight, beside.float(), numbers.float()
+
+
+@dataclass(frozen=True)
+class LogNormal:
+    """Noise levels of training: ln σ ~ N(mean, spread²).
+
+    Reference: Karras, Aittala, Aila & Laine (2022), table 1.
+    """
+
+    mean: float = -1.2
+    spread: float = 1.2
+
+    def __call__(self, share: Tensor) -> Tensor:
+        """σ at the ``share`` in (0, 1) of the law."""
+        return (self.mean + self.spread * sqrt(2) * torch.erfinv(2 * share - 1)).exp()
+
+
+@dataclass(frozen=True)
+class NoiseLoss:
+    """Σ w λ(σ) (D(x₀ + σ ε) - x₀)² / Σ w of each field, λ = 1/c_out²: the net's own error, of unit size at every σ.
+
+    In evaluation the levels and the noise are the same each time, so that two epochs can be compared.
+
+    Args:
+        levels: of training.
+    """
+
+    levels: LogNormal = field(default_factory=LogNormal)
+
+    def __call__(self, net: nn.Module, *rows: Tensor) -> Tensor:
+        """(b,), of rows as :meth:`Fields.rows` gives them."""
+        assert isinstance(net, Preconditioned)
+        x0, weight, condition, vector = rows
+        n = len(x0)
+        if net.training:
+            share, noise = torch.rand(n, 1, 1, 1, device=x0.device), torch.randn_like(x0)
+        else:
+            rng = Rng(0).child("validation")
+            share, noise = rng.uniform((n, 1, 1, 1), x0), rng.normal(x0.shape, x0)
+        sigma = self.levels(share.clamp(1e-4, 1 - 1e-4))
+        found = net(
+            x0 + sigma * noise,
+            sigma,
+            condition if condition.shape[1] else None,
+            vector if vector.shape[1] else None,
+        )
+        _, out, _ = coefficients(sigma, net.sigma_data)
+        error = ((found - x0) / out).square() * weight
+        return error.flatten(1).sum(1) / weight.expand_as(error).flatten(1).sum(1)
+
+
+def train(
+    denoiser: Preconditioned,
+    fields: Fields,
+    plan: Plan,
+    context: Context,
+    validation: Fields | None = None,
+    loss: NoiseLoss | None = None,
+) -> Fitted:
+    """A trained copy of ``denoiser`` (``.net`` of the result) by :func:`posteriori.learn.fit.fit`.
+
+    Give the plan ``average=0.999`` and on the CPU ``precision=Precision.BFLOAT16``; ``plan.augment`` changes rows
+    (values, weight, condition, vector), e.g. to hide cells or to drop conditions.
+
+    Raises:
+        OptionError: fewer fields than two.
+        PosterioriError: as ``fit`` and :class:`Fields`.
+    """
+    if len(fields.values) < 2:
+        raise OptionError(f"{len(fields.values)} field is not enough to learn from.")
+    held = None if validation is None else validation.rows()
+    return fit(denoiser, loss or NoiseLoss(), fields.rows(), plan, context, held)
