@@ -1,0 +1,133 @@
+"""Rasters of any file a user has: read, written, and told apart from what is none."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posteriori.core.errors import DataError, ShapeError
+from posteriori.core.formats.geotiff import read_geotiff
+from posteriori.core.formats.netcdf_cf import native, read_netcdf
+from posteriori.core.map_grid import WGS84, MapGrid
+from posteriori.core.raster import Kind, Layers, Raster
+
+__all__ = ["WGS84", "Kind", "Layers", "MapGrid", "Raster", "read_mask", "read_raster"]
+NETCDF = (".nc", ".nc4", ".cdf")
+GDAL = (".tif", ".tiff", ".asc", ".gif", ".png")
+
+
+def read_raster(
+    path: str | Path, variable: str | None = None, at: Mapping[str, Any] | None = None, kind: Kind | None = None
+) -> Raster:
+    """The raster in a file, or in the files that a pattern such as ``"radar/*.nc"`` names, joined in order of time.
+
+    Args:
+        path: NetCDF, GeoTIFF (or ESRI grid, GIF, PNG) or a NumPy array (layer, y, x).
+        variable: which one, where a file holds several.
+        at: a label for each further dim, ``{"level": 500}``.
+        kind: where the file does not tell.
+
+    Raises:
+        DataError: no such file, an empty or truncated one, or one that is no raster.
+    """
+    text = str(path)
+    if glob.has_magic(text) and not Path(text).exists():
+        raster = joined([_read(file, variable, at) for file in _named(text)])
+    else:
+        raster = _read(Path(path), variable, at)
+    return raster if kind is None else replace(raster, kind=kind)
+
+
+def read_mask(path: str | Path, raster: Raster) -> NDArray[np.bool_]:
+    """True where the mask file hides a cell of ``raster``, (layer, y, x); a mask of one layer serves all.
+
+    Cells hidden are those whose number is not zero; a gap of the mask hides nothing.
+
+    Raises:
+        ShapeError: another grid. DataError: nothing or everything is hidden.
+    """
+    mask = read_raster(path)
+    if mask.stored.shape[1:] != raster.stored.shape[1:] or len(mask.stored) not in (1, len(raster.stored)):
+        raise ShapeError(f"the mask {mask.stored.shape} does not fit {raster.name} {raster.stored.shape}.")
+    hidden = np.broadcast_to(mask.observed & (mask.stored != 0), raster.stored.shape)
+    if hidden.all() or not hidden.any():
+        raise DataError(f"the mask {path} hides {'every cell' if hidden.all() else 'nothing'}; hide a part.")
+    return hidden
+
+
+def joined(rasters: list[Raster]) -> Raster:
+    """Rasters of one quantity and grid as layers of one, in order of time.
+
+    Raises:
+        ShapeError: other grids. DataError: other dtypes, scales or units.
+    """
+    first = rasters[0]
+    for other in rasters[1:]:
+        if difference := first.grid.difference(other.grid):
+            raise ShapeError(f"rasters named {first.name} cannot be joined: {difference}; regrid.onto(…) them first.")
+        facts = [
+            (r.stored.dtype, repr(r.nodata), r.scale, r.offset, r.unit, r.layers.unit, r.layers.calendar)
+            for r in (first, other)
+        ]
+        if facts[0] != facts[1]:
+            raise DataError(f"rasters named {first.name} differ: {facts[0]} against {facts[1]}.")
+    labels = np.concatenate([r.layers.labels for r in rasters])
+    stored = np.concatenate([r.stored for r in rasters])
+    layers = replace(first.layers, labels=labels) if first.layers.dim else Layers("file", np.arange(len(stored)))
+    order = np.argsort(layers.labels, kind="stable")
+    return replace(first, stored=stored[order], layers=layers.select(order))
+
+
+def _named(pattern: str) -> list[Path]:
+    """The files that a pattern names, in the order of their names.
+
+    Raises:
+        DataError: there is none.
+    """
+    parts = Path(pattern).parts
+    first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    files = sorted(Path(*parts[:first]).glob("/".join(parts[first:])))
+    if not files:
+        raise DataError(f"no file is named {pattern}.")
+    return files
+
+
+def _read(path: Path, variable: str | None, at: Mapping[str, Any] | None) -> Raster:
+    if not path.exists():
+        raise DataError(f"there is no file {path}.")
+    suffix = path.suffix.lower()
+    if path.is_file() and path.stat().st_size == 0:
+        raise DataError(f"{path} is empty.")
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name a file in it, or a pattern such as '{path}/*.nc'.")
+    if suffix in NETCDF:
+        return read_netcdf(path, variable, at)
+    if suffix in GDAL:
+        return read_geotiff(path)
+    if suffix == ".npy":
+        return _read_npy(path)
+    raise DataError(f"{path.name} ends in {suffix!r}; give one of {', '.join((*NETCDF, *GDAL, '.npy'))}.")
+
+
+def _read_npy(path: Path) -> Raster:
+    """(y, x), (layer, y, x) or with a last axis of length one, as Sentinel's tools write."""
+    try:
+        stored = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as problem:
+        raise DataError(f"cannot read {path}: {problem}; give a whole .npy file of numbers.") from problem
+    if stored.ndim in (3, 4) and stored.shape[-1] == 1:
+        stored = stored[..., 0]
+    if stored.ndim not in (2, 3):
+        raise ShapeError(f"{path.name} is {stored.shape}; a raster is (y, x) or (layer, y, x).")
+    truth = stored.dtype.kind == "b"
+    stored = native(stored if stored.ndim == 3 else stored[None])
+    layers = Layers("layer", np.arange(len(stored))) if len(stored) > 1 else Layers()
+    nodata = float("nan") if stored.dtype.kind == "f" else None
+    kind = Kind.CATEGORICAL if truth else Kind.CONTINUOUS
+    return Raster(path.stem, stored, MapGrid(stored.shape[1:]), "1", kind, nodata, layers=layers)
