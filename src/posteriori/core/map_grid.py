@@ -102,7 +102,7 @@ class MapGrid:
         assert self.transform is not None
         a, _, c, _, e, f = self.transform
         rows, columns = self.shape
-        return f + e * (np.arange(rows) + 0.5), c + a * (np.arange(columns) + 0.5)
+        return _along(f, e, rows), _along(c, a, columns)
 
     @property
     def geographic(self) -> bool:
@@ -219,6 +219,10 @@ def _positions(axis: Axis, unit: str) -> Floats:
     if axis.unit and unit and unit != "degree" and not axis.unit.lower().startswith("degree"):
         centres = centres * units.factor(axis.unit, unit)
     return centres
+
+
+def _along(start: float, step: float, cells: int) -> Floats:
+    return np.asarray(start + step * (np.arange(cells) + 0.5), np.float64)
 
 
 def _step(centres: Floats) -> float | None:

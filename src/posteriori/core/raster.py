@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from posteriori.core.errors import DataError, ShapeError
 from posteriori.core.map_grid import MapGrid
 from posteriori.core.space import Space
+from posteriori.core.times import moments
 
 Floats = NDArray[np.float64]
 Stored = NDArray[Any]
@@ -71,7 +72,12 @@ class Layers:
         """
         if not self.timed:
             raise DataError(f"the layers {self.dim!r} are no times (unit {self.unit!r}); give Layers.at(times).")
-        return _decoded(self)
+        return moments(self.labels, self.unit, self.calendar)
+
+    def same(self, other: Layers) -> bool:
+        """Whether both run over the same labels, in one unit."""
+        mine, its = (self.dim, self.unit, self.calendar), (other.dim, other.unit, other.calendar)
+        return mine == its and np.array_equal(self.labels, other.labels)
 
     def select(self, index: Any) -> Layers:
         """Some of the layers."""
@@ -93,7 +99,7 @@ class Raster:
         nodata: the stored number of a gap.
         scale, offset: from stored numbers to values.
         layers: what the first axis runs over.
-        attributes: further text of the file, such as its long name.
+        attributes: what else the file says, such as its long name.
         palette: colour (red, green, blue, alpha) of each class, where the file has one.
 
     Raises:
@@ -110,7 +116,7 @@ class Raster:
     scale: float = 1.0
     offset: float = 0.0
     layers: Layers = field(default_factory=Layers)
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
     palette: Mapping[int, tuple[int, int, int, int]] | None = None
 
     def __post_init__(self) -> None:
@@ -262,18 +268,3 @@ def _away_from(encoded: Stored, nodata: float | int | None) -> Stored:
             beside = gap - 1 if gap > 0 or gap == np.iinfo(encoded.dtype).max else gap + 1
         encoded[hit] = beside
     return encoded
-
-
-def _decoded(layers: Layers) -> NDArray[np.datetime64]:
-    import xarray as xr
-
-    raw = xr.Variable(("time",), layers.labels, {"units": layers.unit, "calendar": layers.calendar})
-    try:
-        found = xr.conventions.decode_cf_variable("time", raw).values
-    except (ValueError, OverflowError) as error:
-        raise DataError(f"times in [{layers.unit}] cannot be read: {error}; mend the unit.") from error
-    if found.dtype.kind != "M":
-        raise DataError(
-            f"the calendar {layers.calendar!r} has days that never were; use layers.labels [{layers.unit}]."
-        )
-    return np.asarray(found)

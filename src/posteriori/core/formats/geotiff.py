@@ -1,7 +1,8 @@
-"""Rasters in GeoTIFF, and in whatever else GDAL opens: ESRI grids, GIF, PNG."""
+"""Rasters in GeoTIFF, read and written bit for bit; ESRI grids, GIF and PNG are read the same way."""
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,16 @@ from typing import Any
 import numpy as np
 
 from posteriori.core import optional
-from posteriori.core.errors import DataError
-from posteriori.core.formats.netcdf_cf import kind_of
-from posteriori.core.map_grid import MapGrid
+from posteriori.core.errors import DataError, PosterioriError
+from posteriori.core.formats.cf import kind_of, palette_of
+from posteriori.core.map_grid import WGS84, MapGrid
 from posteriori.core.raster import Kind, Layers, Raster, representable
 
-TAGS = ("name", "kind", "layer_dim", "layer_unit", "layer_calendar")
+EXACT = 1e-9
+"""A transform within this share of a cell of the file's is the same, written before GDAL rounded it."""
+DRIVER = ("TIFFTAG_SOFTWARE", "OVR_RESAMPLING_ALG")
+OURS = "POSTERIORI"
+"""The tag, in JSON, that says what GeoTIFF has no place for."""
 
 
 def read_geotiff(path: Path) -> Raster:
@@ -34,66 +39,104 @@ def opened(path: Path) -> Iterator[Any]:
     """The file as rasterio opens it; errors of GDAL become one that names the file."""
     rasterio = optional.require("rasterio", "geography")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED=False):
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(path) as source:
                 yield source
+    except PosterioriError:
+        raise
     except (rasterio.errors.RasterioError, OSError, ValueError) as problem:
-        if isinstance(problem, DataError):
-            raise
         raise DataError(f"cannot read {path}: {problem}; give a whole raster file.") from problem
 
 
 def described(source: Any, stored: np.ndarray[Any, Any], path: Path) -> Raster:
-    """``stored`` (band, y, x) with all that the opened file says of it."""
-    for what, each in (("scales", source.scales), ("offsets", source.offsets), ("nodata numbers", source.nodatavals)):
-        if len({repr(one) for one in each}) > 1:
-            raise DataError(f"the bands of {path.name} have the {what} {each}; split the file by bands.")
-    tags = source.tags()
-    a, b, c, d, e, f = tuple(source.transform)[:6]
-    grid = MapGrid(stored.shape[1:], (a, b, c, d, e, f), source.crs.to_wkt() if source.crs else None)
-    palette = _palette(source)
-    name = tags.get("name") or (source.descriptions[0] if source.count == 1 else None) or path.stem
-    unit = source.units[0] or "1"
-    kind = kind_of(name, tags)
-    if palette is not None and "kind" not in tags:
-        kind = Kind.CATEGORICAL
-    nodata = source.nodata
-    if nodata is not None and stored.dtype.kind != "f":
-        nodata = int(nodata) if representable(nodata, stored.dtype) else None
+    """``stored`` (band, y, x) with all that the opened file says of it.
+
+    Raises:
+        DataError: the bands differ in scale, offset, unit or nodata number.
+    """
+    each = {
+        "scales": source.scales,
+        "offsets": source.offsets,
+        "nodata numbers": source.nodatavals,
+        "units": source.units,
+    }
+    for what, found in each.items():
+        if len({repr(one) for one in found}) > 1:
+            raise DataError(f"the bands of {path.name} have the {what} {found}; split the file by bands.")
+    tags = {k: v for k, v in source.tags().items() if k not in ("AREA_OR_POINT", OURS, *DRIVER)}
+    ours = ours_of(source)
+    palette = palette_of(ours.get("palette")) or _palette(source)
+    name = ours.get("name") or (source.descriptions[0] if source.count == 1 else None) or path.stem
+    kind = kind_of(name, tags | ours)
     return Raster(
         name=name,
         stored=stored,
-        grid=grid,
-        unit=unit,
-        kind=kind,
-        nodata=nodata,
+        grid=grid_of(source),
+        unit=ours.get("unit") or source.units[0] or "1",
+        kind=Kind.CATEGORICAL if palette is not None and "kind" not in ours else kind,
+        nodata=_nodata(source, stored.dtype),
         scale=float(source.scales[0]),
         offset=float(source.offsets[0]),
-        layers=_layers(source, tags),
-        attributes={k: v for k, v in tags.items() if k not in TAGS},
+        layers=layers_of(source),
+        attributes=tags | ours.get("attributes", {}),
         palette=palette,
     )
 
 
-def _layers(source: Any, tags: dict[str, str]) -> Layers:
-    if "layer_dim" in tags:
-        labels = np.array(source.descriptions)
-        if tags.get("layer_unit"):
-            numbers = [float(text) for text in source.descriptions]
-            whole = all("." not in text and "e" not in text.lower() for text in source.descriptions)
-            labels = np.array([int(t) for t in source.descriptions]) if whole else np.array(numbers)
-        return Layers(tags["layer_dim"], labels, tags.get("layer_unit", ""), tags.get("layer_calendar", "standard"))
+def ours_of(source: Any) -> dict[str, Any]:
+    """What this package wrote beside GeoTIFF's own keys; empty for a file of another hand."""
+    try:
+        found = json.loads(source.tags().get(OURS, "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def grid_of(source: Any) -> MapGrid:
+    """Where the cells lie; what was written beside GeoTIFF's own keys counts while both agree."""
+    ours = ours_of(source)
+    transform: Any = tuple(source.transform)[:6]
+    told = tuple(ours.get("transform") or ())
+    if len(told) == 6 and np.abs(np.subtract(told, transform)).max() <= EXACT * np.abs(transform).max():
+        transform = told
+    crs, kept = _crs(source.crs), ours.get("crs")
+    if kept and (crs is None or _parsed(kept) == source.crs):
+        crs = kept
+    return MapGrid((source.height, source.width), transform, crs)
+
+
+def layers_of(source: Any) -> Layers:
+    """What the bands are: the layers that were written, else bands by their description or number."""
+    about = ours_of(source).get("layers")
+    if about and len(about["labels"]) == source.count:
+        return Layers(about["dim"], np.array(about["labels"], about["dtype"]), about["unit"], about["calendar"])
     if source.count == 1:
         return Layers()
-    named = [text or str(i + 1) for i, text in enumerate(source.descriptions)]
-    return Layers("band", np.array(named))
+    return Layers("band", np.array([text or str(i + 1) for i, text in enumerate(source.descriptions)]))
+
+
+def _parsed(crs: str) -> Any:
+    return optional.require("rasterio", "geography").crs.CRS.from_wkt(crs)
+
+
+def _crs(found: Any) -> str | None:
+    if not found:
+        return None
+    return WGS84 if found.to_epsg() == 4326 else str(found.to_wkt())
+
+
+def _nodata(source: Any, dtype: np.dtype[Any]) -> float | int | None:
+    nodata = source.nodata
+    if nodata is None or dtype.kind == "f":
+        return None if nodata is None else float(nodata)
+    return int(nodata) if representable(nodata, dtype) else None
 
 
 def _palette(source: Any) -> dict[int, tuple[int, int, int, int]] | None:
     if source.count != 1:
         return None
     try:
-        return {int(k): tuple(v) for k, v in source.colormap(1).items()}
+        return {int(k): (v[0], v[1], v[2], v[3]) for k, v in source.colormap(1).items()}
     except ValueError:
         return None

@@ -1,9 +1,9 @@
-"""Rasters of any file a user has: read, written, and told apart from what is none."""
+"""Rasters of any file that a user has: read, joined and written; what is no raster is refused."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posteriori.core.errors import DataError, ShapeError
+from posteriori.core.formats.cf import native
 from posteriori.core.formats.geotiff import read_geotiff
-from posteriori.core.formats.netcdf_cf import native, read_netcdf
+from posteriori.core.formats.geotiff_written import write_geotiff
+from posteriori.core.formats.netcdf_cf import read_netcdf, write_netcdf
+from posteriori.core.formats.zarr_store import read_zarr, write_zarr
 from posteriori.core.map_grid import WGS84, MapGrid
 from posteriori.core.raster import Kind, Layers, Raster
 
-__all__ = ["WGS84", "Kind", "Layers", "MapGrid", "Raster", "read_mask", "read_raster"]
+__all__ = ["WGS84", "Kind", "Layers", "MapGrid", "Raster", "read_mask", "read_raster", "write_raster", "write_rasters"]
 NETCDF = (".nc", ".nc4", ".cdf")
-GDAL = (".tif", ".tiff", ".asc", ".gif", ".png")
+GEOTIFF = (".tif", ".tiff")
+GDAL = (*GEOTIFF, ".asc", ".gif", ".png")
 
 
 def read_raster(
@@ -28,7 +32,7 @@ def read_raster(
     """The raster in a file, or in the files that a pattern such as ``"radar/*.nc"`` names, joined in order of time.
 
     Args:
-        path: NetCDF, GeoTIFF (or ESRI grid, GIF, PNG) or a NumPy array (layer, y, x).
+        path: NetCDF, Zarr, GeoTIFF (or ESRI grid, GIF, PNG) or a NumPy array (layer, y, x).
         variable: which one, where a file holds several.
         at: a label for each further dim, ``{"level": 500}``.
         kind: where the file does not tell.
@@ -42,6 +46,37 @@ def read_raster(
     else:
         raster = _read(Path(path), variable, at)
     return raster if kind is None else replace(raster, kind=kind)
+
+
+def write_raster(raster: Raster, path: str | Path) -> Path:
+    """A raster as NetCDF (.nc), Zarr (.zarr) or cloud-optimised GeoTIFF (.tif); the file appears whole or not at all.
+
+    Observed cells, coordinate system, transform, nodata, scale, dtype, unit, kind and times come back bit for bit.
+
+    Raises:
+        DataError: an ending that is none of these, or a raster that the format cannot hold.
+        StoreError: the file cannot be written, or the Zarr store exists.
+    """
+    if Path(path).suffix.lower() in GEOTIFF:
+        write_geotiff(raster, Path(path))
+        return Path(path)
+    return write_rasters([raster], path)
+
+
+def write_rasters(rasters: Sequence[Raster], path: str | Path) -> Path:
+    """Several rasters on one grid as variables of one NetCDF file or Zarr store.
+
+    Raises:
+        DataError, ShapeError: rasters that cannot stand in one file. StoreError: as ``write_raster``.
+    """
+    path = Path(path)
+    if path.suffix.lower() in NETCDF:
+        write_netcdf(rasters, path)
+    elif path.suffix.lower() == ".zarr":
+        write_zarr(rasters, path)
+    else:
+        raise DataError(f"{path.name} ends in {path.suffix!r}; write .nc or .zarr, or one raster as .tif.")
+    return path
 
 
 def read_mask(path: str | Path, raster: Raster) -> NDArray[np.bool_]:
@@ -104,6 +139,8 @@ def _read(path: Path, variable: str | None, at: Mapping[str, Any] | None) -> Ras
     suffix = path.suffix.lower()
     if path.is_file() and path.stat().st_size == 0:
         raise DataError(f"{path} is empty.")
+    if suffix == ".zarr" or (path.is_dir() and ((path / "zarr.json").exists() or (path / ".zgroup").exists())):
+        return read_zarr(path, variable, at)
     if path.is_dir():
         raise DataError(f"{path} is a folder; name a file in it, or a pattern such as '{path}/*.nc'.")
     if suffix in NETCDF:
@@ -112,7 +149,7 @@ def _read(path: Path, variable: str | None, at: Mapping[str, Any] | None) -> Ras
         return read_geotiff(path)
     if suffix == ".npy":
         return _read_npy(path)
-    raise DataError(f"{path.name} ends in {suffix!r}; give one of {', '.join((*NETCDF, *GDAL, '.npy'))}.")
+    raise DataError(f"{path.name} ends in {suffix!r}; give one of {', '.join((*NETCDF, '.zarr', *GDAL, '.npy'))}.")
 
 
 def _read_npy(path: Path) -> Raster:

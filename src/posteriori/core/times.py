@@ -1,0 +1,63 @@
+"""Times that files keep as numbers since a date, after the CF conventions."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from posteriori.core.errors import DataError
+
+MICROSECONDS = {"week": 604_800_000_000, "day": 86_400_000_000, "hour": 3_600_000_000, "minute": 60_000_000}
+MICROSECONDS |= {"second": 1_000_000, "millisecond": 1_000, "microsecond": 1}
+SHORT = {"d": "day", "h": "hour", "hr": "hour", "min": "minute", "s": "second", "sec": "second", "ms": "millisecond"}
+EVERYDAY = ("standard", "gregorian", "proleptic_gregorian")
+REFORM = np.datetime64("1582-10-15", "D")
+UNIT = re.compile(
+    r"\s*(\w+)\s+since\s+(-?\d{1,4})-(\d{1,2})-(\d{1,2})(?:[T\s]+(\d{1,2}):(\d{1,2})(?::(\d{1,2}(?:\.\d*)?))?)?"
+)
+
+
+def moments(numbers: NDArray[Any], unit: str, calendar: str = "standard") -> NDArray[np.datetime64]:
+    """``numbers`` such as hours since a date as datetime64 to the microsecond, same shape.
+
+    Calendars are those of everyday life; dates before 15 October 1582 are Julian in "standard" and "gregorian".
+
+    Raises:
+        DataError: a unit without a date or without a fixed length, another calendar, a number that is not finite.
+
+    Reference: CF conventions 1.11, section 4.4; Fliegel & Van Flandern (1968), CACM 11, 657, for the Julian day.
+    """
+    found = UNIT.match(unit)
+    name = found[1].lower() if found else ""
+    name = SHORT.get(name, name.removesuffix("s"))
+    if found is None or name not in MICROSECONDS:
+        raise DataError(
+            f"[{unit}] is no time; write 'days since 1970-01-01' with weeks, days, hours, minutes or seconds."
+        )
+    if calendar.lower() not in EVERYDAY:
+        raise DataError(f"the calendar {calendar!r} has days that never were; use the numbers themselves [{unit}].")
+    if numbers.dtype.kind not in "fiu" or not np.isfinite(numbers).all():
+        raise DataError(f"times in [{unit}] hold {numbers.dtype} or are not finite; mend the axis of times.")
+    year, month, day = (int(found[i]) for i in (2, 3, 4))
+    clock = (int(found[5] or 0) * 3600 + int(found[6] or 0) * 60 + float(found[7] or 0)) * 1e6
+    start = _day(year, month, day, julian=calendar.lower() != "proleptic_gregorian").astype("datetime64[us]")
+    scaled = numbers.astype(np.int64) * MICROSECONDS[name] if numbers.dtype.kind != "f" else None
+    steps = np.rint(numbers.astype(np.float64) * MICROSECONDS[name]).astype(np.int64) if scaled is None else scaled
+    return np.asarray(start + np.timedelta64(round(clock), "us") + steps.astype("timedelta64[us]"))
+
+
+def _day(year: int, month: int, day: int, julian: bool) -> np.datetime64:
+    """A date as a day of the Gregorian calendar; before its reform it may be written in the Julian one."""
+    try:
+        written = np.datetime64(f"{year:04d}-{month:02d}-{day:02d}", "D")
+    except ValueError as error:
+        raise DataError(f"{year}-{month}-{day} is no date: {error}.") from error
+    if not julian or written >= REFORM:
+        return written
+    a = (14 - month) // 12
+    y, m = year + 4800 - a, month + 12 * a - 3
+    number = day + (153 * m + 2) // 5 + 365 * y + y // 4 - 32083
+    return np.datetime64(number - 2_440_588, "D")
