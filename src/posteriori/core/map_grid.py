@@ -60,7 +60,8 @@ class MapGrid:
         if self.transform is None and (self.y is None or self.x is None):
             raise ShapeError("a grid needs a transform or both axes.")
         if self.transform is not None:
-            a, b, _, d, e, _ = self.transform
+            a, b, c, d, e, f = (float(number) for number in self.transform)
+            object.__setattr__(self, "transform", (a, b, c, d, e, f))
             if not np.isfinite(self.transform).all() or a * e - b * d == 0:
                 raise DataError(f"the transform {self.transform} is not finite or has cells without area.")
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from posteriori.core import units
 from posteriori.core.errors import DataError, ShapeError
 from posteriori.core.map_grid import MapGrid
 from posteriori.core.space import Space
@@ -131,10 +132,11 @@ class Raster:
             raise DataError(
                 f"{self.name} has scale {self.scale} and offset {self.offset}; give finite ones, scale not 0."
             )
-        if self.stored.dtype.kind == "f" and bool((np.isinf(self.stored) & self.observed).any()):
-            where = np.argwhere(np.isinf(self.stored) & self.observed)
+        infinite = self.stored.dtype.kind == "f" and any(np.isinf(layer).any() for layer in self.stored)
+        where = np.argwhere(np.isinf(self.stored) & self.observed).tolist() if infinite else []
+        if where:
             raise DataError(
-                f"{self.name} is infinite at layer, row, column {tuple(map(int, where[0]))} ({len(where)} such cells); "
+                f"{self.name} is infinite at layer, row, column {tuple(where[0])} ({len(where)} such cells); "
                 "declare them as nodata or mend them."
             )
 
@@ -174,6 +176,31 @@ class Raster:
     def window(self, rows: slice, columns: slice) -> Raster:
         """The part in these rows and columns."""
         return replace(self, stored=self.stored[:, rows, columns], grid=self.grid.window(rows, columns))
+
+    def hidden(self, where: NDArray[np.bool_]) -> Raster:
+        """This raster with gaps where ``where`` (layer, y, x) or (y, x) is True; other cells keep every bit.
+
+        Raises:
+            ShapeError: a mask of another shape. DataError: whole numbers without a nodata number.
+        """
+        if where.shape not in (self.stored.shape, self.stored.shape[1:]):
+            raise ShapeError(f"a mask {where.shape} does not fit {self.name} {self.stored.shape}.")
+        nodata = self.nodata
+        if nodata is None and self.stored.dtype.kind != "f":
+            raise DataError(
+                f"{self.name} ({self.stored.dtype}) has no nodata number for gaps; give it one that is free."
+            )
+        gap = self.stored.dtype.type(np.nan if nodata is None else nodata)
+        return replace(self, stored=np.where(where, gap, self.stored), nodata=np.nan if nodata is None else nodata)
+
+    def in_unit(self, unit: str) -> Raster:
+        """The same stored numbers read in another unit: only scale and offset change, also from degrees Celsius to K.
+
+        Raises:
+            UnitError: the unit measures something else.
+        """
+        factor, shift = units.line(readable_unit(self.unit), readable_unit(unit))
+        return replace(self, unit=unit, scale=self.scale * factor, offset=self.offset * factor + shift)
 
     def replaced(self, values: Floats) -> Raster:
         """This raster with its gaps filled from ``values`` [unit] (layer, y, x); observed cells keep every bit.

@@ -27,6 +27,22 @@ def factor(given: str, wanted: str) -> float:
     return float(scale)
 
 
+def line(given: str, wanted: str) -> tuple[float, float]:
+    """Factor and shift of ``wanted = factor · given + shift``, which also serves scales with another zero (degC).
+
+    Raises:
+        UnitError: a unit is unknown, or the two measure different things.
+    """
+    if given == wanted:
+        return 1.0, 0.0
+    registry = _registry()
+    try:
+        zero, one = (float(registry.Quantity(x, given).to(wanted).magnitude) for x in (0.0, 1.0))
+    except Exception as error:  # pint raises several unrelated classes
+        raise UnitError(f"cannot turn [{given}] into [{wanted}]: {error}; give the values in [{wanted}].") from error
+    return one - zero, zero
+
+
 @cache
 def _registry() -> Any:
     import pint

@@ -19,7 +19,20 @@ FORM = {"x": ("longitude", "projection_x_coordinate"), "y": ("latitude", "projec
 NAMES = {"x": ("x", "lon", "longitude", "easting"), "y": ("y", "lat", "latitude", "northing")}
 DIRECTION = {"x": r"degrees?[ _]?(e|east)", "y": r"degrees?[ _]?(n|north)"}
 TAKEN = frozenset(
-    ["_FillValue", "missing_value", "scale_factor", "add_offset", "units", "grid_mapping", "coordinates", "kind", "palette", "_Unsigned", "cell_measures", "ancillary_variables"]
+    [
+        "_FillValue",
+        "missing_value",
+        "scale_factor",
+        "add_offset",
+        "units",
+        "grid_mapping",
+        "coordinates",
+        "kind",
+        "palette",
+        "_Unsigned",
+        "cell_measures",
+        "ancillary_variables",
+    ]
 )
 WHOLE = slice(None)
 
@@ -91,6 +104,12 @@ def chosen(dataset: xr.Dataset, variable: str | None, source: str) -> str:
             f"{source} holds {len(fitting)} variables on a map ({', '.join(fitting) or 'none'}); name one: variable=…."
         )
     return fitting[0]
+
+
+def grid_of(dataset: xr.Dataset, source: str, variable: str | None = None) -> MapGrid:
+    """Where the cells of ``variable`` lie; errors as ``decoded``."""
+    array = dataset[chosen(dataset, variable, source)]
+    return _grid(dataset, array, *_map_dims(dataset, array))
 
 
 def native(stored: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

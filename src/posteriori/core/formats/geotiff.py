@@ -17,6 +17,8 @@ from posteriori.core.formats.cf import kind_of, palette_of
 from posteriori.core.map_grid import WGS84, MapGrid
 from posteriori.core.raster import Kind, Layers, Raster, representable
 
+ENVIRONMENT = {"GDAL_PAM_ENABLED": False, "GDAL_CACHEMAX": 64}
+"""No side-car files; blocks kept by GDAL [MB]."""
 EXACT = 1e-9
 """A transform within this share of a cell of the file's is the same, written before GDAL rounded it."""
 DRIVER = ("TIFFTAG_SOFTWARE", "OVR_RESAMPLING_ALG")
@@ -31,7 +33,15 @@ def read_geotiff(path: Path) -> Raster:
         DataError: no such file, one that GDAL cannot read, or bands of several scales, units or nodata numbers.
     """
     with opened(path) as source:
-        return described(source, source.read(), path)
+        return described(source, path, source.read(), grid_of(source))
+
+
+def window(source: Any, path: Path, rows: slice, columns: slice) -> Raster:
+    """The part of an opened file in these rows and columns; errors as ``read_geotiff``."""
+    whole = grid_of(source)
+    (top, bottom, _), (left, right, _) = rows.indices(source.height), columns.indices(source.width)
+    stored = source.read(window=((top, bottom), (left, right)))
+    return described(source, path, stored, whole.window(rows, columns))
 
 
 @contextmanager
@@ -39,7 +49,7 @@ def opened(path: Path) -> Iterator[Any]:
     """The file as rasterio opens it; errors of GDAL become one that names the file."""
     rasterio = optional.require("rasterio", "geography")
     try:
-        with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED=False):
+        with warnings.catch_warnings(), rasterio.Env(**ENVIRONMENT):
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(path) as source:
                 yield source
@@ -49,8 +59,8 @@ def opened(path: Path) -> Iterator[Any]:
         raise DataError(f"cannot read {path}: {problem}; give a whole raster file.") from problem
 
 
-def described(source: Any, stored: np.ndarray[Any, Any], path: Path) -> Raster:
-    """``stored`` (band, y, x) with all that the opened file says of it.
+def described(source: Any, path: Path, stored: np.ndarray[Any, Any], grid: MapGrid) -> Raster:
+    """``stored`` (band, y, x) on ``grid`` with all that the opened file says of it.
 
     Raises:
         DataError: the bands differ in scale, offset, unit or nodata number.
@@ -72,7 +82,7 @@ def described(source: Any, stored: np.ndarray[Any, Any], path: Path) -> Raster:
     return Raster(
         name=name,
         stored=stored,
-        grid=grid_of(source),
+        grid=grid,
         unit=ours.get("unit") or source.units[0] or "1",
         kind=Kind.CATEGORICAL if palette is not None and "kind" not in ours else kind,
         nodata=_nodata(source, stored.dtype),

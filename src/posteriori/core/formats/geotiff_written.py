@@ -13,7 +13,7 @@ import numpy as np
 
 from posteriori.core import optional
 from posteriori.core.errors import DataError, StoreError
-from posteriori.core.formats.geotiff import OURS
+from posteriori.core.formats.geotiff import ENVIRONMENT, OURS
 from posteriori.core.map_grid import MapGrid
 from posteriori.core.raster import Kind, Raster
 from posteriori.core.store import renamed
@@ -47,7 +47,7 @@ def windows(like: Raster, grid: MapGrid, path: Path) -> Iterator[Put]:
         profile = _profile(like, grid, rasterio)
     with renamed(path) as temporary, renamed(path.with_name(f"{path.name}.tiles.tif")) as tiles:
         try:
-            with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED=False):
+            with warnings.catch_warnings(), rasterio.Env(**ENVIRONMENT):
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
                 with rasterio.open(tiles, "w", **profile) as target:
                     _describe(target, like, grid)

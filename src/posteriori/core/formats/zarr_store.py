@@ -7,6 +7,7 @@ import shutil
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from posteriori.core.errors import DataError, PosterioriError, StoreError
 from posteriori.core.formats.cf import decoded
 from posteriori.core.formats.cf_written import encoded
 from posteriori.core.formats.netcdf_cf import UNREADABLE
+from posteriori.core.map_grid import MapGrid
 from posteriori.core.raster import Raster
 
 CHUNK = 256
@@ -42,8 +44,8 @@ def write_zarr(rasters: Sequence[Raster], path: Path) -> None:
 
 
 @contextmanager
-def store(rasters: Sequence[Raster], path: Path, chunk: int = CHUNK) -> Iterator[Put]:
-    """A new store for these rasters without their numbers; ``put(name, rows, columns, stored)`` writes a window.
+def store(rasters: Sequence[Raster], path: Path, grid: MapGrid | None = None) -> Iterator[Put]:
+    """A new store for rasters like these on ``grid``, their own without; ``put(name, rows, columns, stored)`` fills it.
 
     The store takes its place when the block ends well; cells that nobody wrote are gaps where there is a nodata number.
 
@@ -53,7 +55,8 @@ def store(rasters: Sequence[Raster], path: Path, chunk: int = CHUNK) -> Iterator
     zarr = optional.require("zarr", "geography")
     if path.exists():
         raise StoreError(f"{path} exists; delete it or choose another name.")
-    dataset = encoded(rasters)
+    whole = rasters[0].grid if grid is None else grid
+    dataset = encoded([_empty(raster, whole) for raster in rasters])
     partial = path.with_name(f".{path.name}.part")
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -61,7 +64,7 @@ def store(rasters: Sequence[Raster], path: Path, chunk: int = CHUNK) -> Iterator
         beside = dataset.drop_vars([raster.name for raster in rasters])
         beside.to_zarr(partial, mode="w", zarr_format=3, consolidated=False)
         group = zarr.open_group(partial, mode="r+")
-        arrays = {raster.name: _array(group, raster, dataset[raster.name], chunk) for raster in rasters}
+        arrays = {raster.name: _array(group, raster, dataset[raster.name]) for raster in rasters}
 
         def put(name: str, rows: slice, columns: slice, stored: np.ndarray[Any, Any]) -> None:
             array = arrays[name]
@@ -90,13 +93,21 @@ def opened(path: Path) -> Iterator[xr.Dataset]:
         raise DataError(f"cannot read {path}: {problem}; give a whole Zarr store.") from problem
 
 
-def _array(group: Any, raster: Raster, variable: xr.DataArray, chunk: int) -> Any:
+def _empty(raster: Raster, grid: MapGrid) -> Raster:
+    """The raster on another grid, its cells one and the same number that takes no memory."""
+    shape = (len(raster.layers.labels), *grid.shape)
+    if raster.grid is grid:
+        return raster
+    return replace(raster, stored=np.broadcast_to(raster.stored.dtype.type(0), shape), grid=grid)
+
+
+def _array(group: Any, raster: Raster, variable: xr.DataArray) -> Any:
     dtype = raster.stored.dtype
     about = {k: _plain(v) for k, v in variable.attrs.items()}
     if raster.nodata is not None:
         about["_FillValue"] = _fill_value(raster.nodata, dtype)
     without = np.nan if dtype.kind == "f" else 0
-    chunks = [min(n, chunk) for n in raster.grid.shape]
+    chunks = [min(n, CHUNK) for n in variable.shape[-2:]]
     return group.create_array(
         raster.name,
         shape=variable.shape,
