@@ -79,7 +79,7 @@ def test_energies_and_gradients_are_counted() -> None:
 def test_population_monte_carlo_finds_far_modes_and_their_shares() -> None:
     target = far_modes()
     start = Annealed(wide_gaussian(target.space, 15.0), 1600, 8, resample=0.5, share=0.5, pilot=400)
-    method = PopulationMonteCarlo(start, 2000, 2000, 3, Families((1, 2, 3, 4), (), 10))
+    method = PopulationMonteCarlo(start, 2000, 2000, 3, Families((1, 2, 3, 4), ()))
     found = infer(target, method, seed=100)
     assert isinstance(found, Draws)
     assert abs(float(found.log_evidence)) < 0.005  # type: ignore[arg-type]
@@ -94,7 +94,7 @@ def test_cell_by_cell_densities_answer_many_wells() -> None:
     law = ManyWell(8)
     target = Boltzmann(law, 1.0)
     start = Annealed(wide_gaussian(target.space, 3.0), 4000, 8, resample=0.5, share=0.5, pilot=500, motion=Motion(2, 6))
-    found = infer(target, PopulationMonteCarlo(start, 4000, 6000, 2, Families((1,), (6,), 250)), seed=100)
+    found = infer(target, PopulationMonteCarlo(start, 4000, 6000, 2, Families((1,), (6,))), seed=100)
     assert isinstance(found, Draws)
     assert found.log_evidence is not None
     assert found.log_evidence_error is not None

@@ -9,6 +9,7 @@ from posteriori import Rng, Space
 from posteriori.core.errors import DataError
 from posteriori.learn.density_conditionals import ConditionalDensity, OneCellWide
 from posteriori.learn.density_mixture import MixtureDensity
+from posteriori.learn.location_scale import location_scale
 
 
 def test_em_finds_two_modes_and_their_shares_from_weighted_rows() -> None:
@@ -48,5 +49,26 @@ def test_a_scale_that_another_cell_sets_is_learnt() -> None:
     exact = exact - 0.8 * first[:, 0]
     seed = ConditionalDensity.seeded(Space("position", {"axis": 2}), x, torch.ones(8000), 1)
     assert seed.order.tolist() == [1, 0]
-    found = seed.fitted(x, torch.ones(8000), Rng(1), steps=150)
+    found = seed.fitted(x, torch.ones(8000), Rng(1))
     assert abs(float((exact - found.log_prob(x)).mean())) < 0.01
+
+
+def test_the_scale_far_outside_the_rows_follows_from_a_narrow_range_of_them() -> None:
+    """Rows of a funnel with x₀ ~ N(0, 1) say how wide it is at x₀ = ±8; what the rows do not bear out is zero."""
+    rng = Rng(0)
+    first, other, y = rng.normal((20_000,)), rng.normal((20_000,)), rng.normal((20_000,))
+    mean, log_scale = location_scale(0.3 + (0.5 * first).exp() * y, torch.stack([first, other], 1), torch.ones(20_000))
+    assert abs(float(log_scale[1]) - 0.5) < 3.9 * 0.5**0.5 / 20_000**0.5
+    assert abs(float(mean[0]) - 0.3) < 0.03
+    assert float(mean[1]) == float(log_scale[2]) == 0
+
+
+def test_a_wide_cell_reaches_between_its_modes() -> None:
+    """Two far modes in one cell: its wide form puts at least a tenth of a Gaussian's mass where they put none."""
+    rng = Rng(0)
+    x = torch.sign(rng.uniform((8000, 1)) - 0.5) * 2 + 0.2 * rng.normal((8000, 1))
+    law = ConditionalDensity.seeded(Space("position", {"axis": 1}), x, torch.ones(8000), 6)
+    found = law.fitted(x, torch.ones(8000), Rng(1))
+    middle = torch.zeros(1, 1, dtype=torch.float64)
+    assert float(found.log_prob(middle)) < -10
+    assert float(found.wider(2.0).log_prob(middle)) > -3.0

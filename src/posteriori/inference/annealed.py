@@ -34,7 +34,8 @@ class Annealed:
     those of any importance sampling. With it (sequential Monte Carlo) each of the ``islands`` resamples by itself when
     its effective share falls below that number; rows of an island are then related, and the error of log Z comes from
     the scatter of the islands. Any flow, Gaussian or fitted density serves as the proposal; the better it is, the
-    shorter the path. ``stats``: raw log-weights, island, calls (gradients spent on each row, with the pilot's share).
+    shorter the path. ``stats``: raw log-weights, island, ancestor (the row of its island it
+    descends from), calls (gradients spent on each row, with the pilot's share).
 
     Args:
         proposal: drawn from and with a density, or the method that gives one; the target's prior without.
@@ -96,6 +97,7 @@ class Annealed:
         stats = {
             RAW_WEIGHT: raw,
             "island": torch.arange(self.islands).repeat_interleave(len(u) // self.islands).double(),
+            "ancestor": walkers.ancestors.transpose(0, 1).flatten(0, 1).double(),
             "calls": torch.full((len(u),), (pilot.calls + walkers.calls) / len(u), dtype=torch.float64),
         }
         evidence, error = log_z(walkers, bool(self.resample))

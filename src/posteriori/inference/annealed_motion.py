@@ -65,6 +65,8 @@ class Walkers:
         below, above: energies E_q = -log q and E_p with their slopes.
         u: rows drawn from q.
         rng: the stream of moves and resampling.
+
+    ``ancestors`` (row, island, *problem) says from which row of its island each walker descends.
     """
 
     below: Slope
@@ -78,6 +80,8 @@ class Walkers:
     def __post_init__(self) -> None:
         self.q, self.q_slope, self.p, self.p_slope = self._look(self.u)
         self.log_weights = torch.zeros_like(self.p)
+        first = torch.arange(len(self.p)).reshape(-1, *(1,) * (self.p.ndim - 1))
+        self.ancestors = first.expand(self.p.shape)
 
     def gains(self, to: float) -> Tensor:
         """Log-weights that going on ``to`` a place would add."""
@@ -119,7 +123,7 @@ class Walkers:
         self.log_weights = torch.where(chosen, mean, self.log_weights)
         wide = index[..., None].expand_as(self.u)
         self.u, self.q_slope, self.p_slope = (t.gather(0, wide) for t in (self.u, self.q_slope, self.p_slope))
-        self.q, self.p = self.q.gather(0, index), self.p.gather(0, index)
+        self.q, self.p, self.ancestors = (t.gather(0, index) for t in (self.q, self.p, self.ancestors))
 
     def _look(self, u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         self.calls += u[..., 0].numel()

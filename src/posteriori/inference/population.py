@@ -30,14 +30,14 @@ FURTHER, WIDER = 2.0, 1.5
 """How much further out scouts and safety net lie."""
 REMEMBERED = 3
 """Rounds whose rows are fitted together."""
-BEHIND = 1.0
+BEHIND = 10.0
 """Log-likelihood a row [nat] by which a density may lag behind the best and still be fitted in every round."""
 PATIENCE = 2
 """Rounds without a better density after which learning ends."""
 USEFUL = 0.5
-"""Effective share below which learning goes on for all its rounds."""
+"""Effective share below which learning goes on for all its rounds; once a density has it, those without are dropped."""
 GAIN = 2e-3
-"""Effective share by which a density must be better to count so."""
+"""Effective share by which two densities must differ to count as one better than the other."""
 
 
 @dataclass(frozen=True)
@@ -47,23 +47,26 @@ class Families:
     Args:
         parts: numbers of parts of the mixture of Gaussians, rising; the search ends where more are worse.
         conditionals: numbers of parts of the mixtures of the cell-by-cell density.
-        steps: of Adam for each of the latter.
 
     Raises:
         OptionError: numbers that are not positive, or none.
     """
 
     parts: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 48, 64, 96)
-    conditionals: tuple[int, ...] = (1, 6)
-    steps: int = 300
+    conditionals: tuple[int, ...] = (1, 12)
 
     def __post_init__(self) -> None:
-        if not self.parts + self.conditionals or min(*self.parts, *self.conditionals, self.steps) < 1:
+        if not self.parts + self.conditionals or min(self.parts + self.conditionals) < 1:
             raise OptionError(f"{self}: one number of parts or more, all numbers positive.")
 
-    def tried(self, space: Space, x: Tensor, weights: Tensor, rng: Rng) -> list[Law]:
-        """Those near the best for rows (n, *space.shape) of weights (n,), the best first; of the mixtures one."""
-        (train, w), test = _split(x, weights, rng.child("held out"))
+    def tried(self, space: Space, x: Tensor, weights: Tensor, lineages: Tensor, rng: Rng) -> list[Law]:
+        """Those near the best for rows (n, *space.shape), the best first; of the mixtures one.
+
+        Args:
+            weights: of the rows, (n,).
+            lineages: rows of equal numbers (n,) descend from one, and are learnt from or held out together.
+        """
+        (train, w), test = _split(x, weights, lineages, rng.child("held out"))
         mixtures: list[tuple[float, Law]] = []
         for parts in self.parts:
             seed = MixtureDensity.seeded(space, train, w, parts, rng.child("mixture", parts))
@@ -74,17 +77,24 @@ class Families:
         found = [max(mixtures, key=lambda pair: pair[0])] if mixtures else []
         for parts in self.conditionals:
             first = ConditionalDensity.seeded(space, train, w, parts)
-            law = first.fitted(train, w, rng.child("conditional", parts), self.steps)
+            law = first.fitted(train, w, rng.child("conditional", parts))
             found.append((_likelihood(law, *test), law))
         found.sort(key=lambda pair: -pair[0])
         return [law for likelihood, law in found if likelihood > found[0][0] - BEHIND]
 
 
-def _split(x: Tensor, weights: Tensor, rng: Rng) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Rows and weights to learn from, and those held out."""
-    order = rng.permutation(len(x))
-    few = int(HELD_OUT * len(x))
-    return (x[order[few:]], weights[order[few:]]), (x[order[:few]], weights[order[:few]])
+def _split(
+    x: Tensor, weights: Tensor, lineages: Tensor, rng: Rng
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Rows to learn from, and those held out, each with weights that sum to the number of lineages they are worth."""
+    out = (rng.uniform((int(lineages.max()) + 1,)) < HELD_OUT)[lineages]
+    return tuple((x[part], _worth(weights[part], lineages[part])) for part in (~out, out))  # type: ignore[return-value]
+
+
+def _worth(weights: Tensor, lineages: Tensor) -> Tensor:
+    """Weights (n,) scaled to sum to the effective number of lineages."""
+    totals = torch.zeros(int(lineages.max()) + 1, dtype=torch.float64).index_add(0, lineages, weights)
+    return weights * (totals.sum() / totals.square().sum())
 
 
 def _likelihood(law: Law, x: Tensor, weights: Tensor) -> float:
@@ -158,7 +168,7 @@ class PopulationMonteCarlo:
         means = torch.tensor([[-6.0, 0.0], [5.0, 4.0]])
         target = Boltzmann(GaussianMixture(means, 1.0, torch.tensor([1.0, 2.0])), 1.0)
         start = Annealed(wide_gaussian(target.space, 8.0), 400, 2, resample=0.5, share=0.5, pilot=100)
-        return PopulationMonteCarlo(start, 2000, 500, 2, Families((1, 2), (), 10)), target
+        return PopulationMonteCarlo(start, 2000, 500, 2, Families((1, 2), ())), target
 
 
 @dataclass(frozen=True)
@@ -225,17 +235,21 @@ class _Course:
         self.calls = round(float(found.stats["calls"].sum()))
         share = float(ess(found.log_weights)) / len(found.values)
         self.history.append((self.calls, share, *_evidence(found)))
-        weights = _truncated(found.log_weights)
-        laws = self.method.families.tried(self.target.space, found.values, weights, self.rng.child("families"))
+        weights, islands = _truncated(found.log_weights), self.method.start.islands
+        lineages = (found.stats["ancestor"] * islands + found.stats["island"]).long()
+        space, rng = self.target.space, self.rng.child("families")
+        laws = self.method.families.tried(space, found.values, weights, lineages, rng)
         best, since = (-1.0, laws[0]), 0
         for i in self.context.progress(range(self.method.rounds), "population Monte Carlo", self.method.rounds):
             shares = self._look(laws, i)
             share, law = max(zip(shares, laws, strict=True), key=lambda pair: pair[0])
             since = 0 if share > best[0] + GAIN else since + 1
-            best = max(best, (share, law), key=lambda pair: pair[0])
+            if share > best[0] - GAIN:  # of laws equally good, the later has learnt from more
+                best = (max(share, best[0]), law)
             if since >= PATIENCE and best[0] > USEFUL:
                 break
-            laws = self._fitted(laws, self.rng.child("fit", i))
+            useful = [law for share, law in zip(shares, laws, strict=True) if share > USEFUL]
+            laws = self._fitted(useful or laws, self.rng.child("fit", i))
         net = self.method.defensive / 2
         parts: list[tuple[Proposal, float]] = [(best[1], 1 - 2 * net), (best[1].wider(WIDER), net), (self.wide, net)]
         return Learnt(Stratified(parts), best[1], tuple(self.history))
@@ -265,10 +279,9 @@ class _Course:
 
 
 def _truncated(raw: Tensor) -> Tensor:
-    """Weights over their mean, none above √n; rows of one round then count by what they tell."""
-    n = len(raw)
-    weights = (raw - log_mean_exp(raw)[0]).clamp_max(0.5 * log(n)).exp()
-    return weights * (float(ess(raw)) / float(weights.sum()))
+    """Weights over their mean, none above √n, scaled to sum to the effective number of rows that this leaves."""
+    clipped = (raw - log_mean_exp(raw)[0]).clamp_max(0.5 * log(len(raw)))
+    return torch.softmax(clipped, 0) * ess(clipped)
 
 
 def _evidence(found: Draws) -> tuple[float, float]:

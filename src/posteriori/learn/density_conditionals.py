@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-from math import cos, log, pi
+from math import log, pi
 from typing import ClassVar
 
 import torch
@@ -12,22 +11,15 @@ from torch import Tensor, nn
 from posteriori.core.errors import OptionError
 from posteriori.core.random import Rng
 from posteriori.core.space import Space
+from posteriori.learn.location_scale import MOST, binned_mixtures, location_scale
 
-HALVINGS = 50
 LAST_BITS = 2.0**-53
-REACH = 12.0
-"""Where quantiles are sought: so many widths beyond the outermost part."""
-MOST = 8.0
-"""Largest log-scale, up and down."""
-GENTLEST = 0.01
-"""The last learning rate as a share of the first."""
-BATCH, CLIP = 1024, 10.0
-NEGLIGIBLE = 0.03
-"""A change of a cell, or of the logarithm of its scale, by one standard deviation of another that counts as none."""
+FAINT = 1e-12
+"""Share of the largest weight below which a row tells nothing."""
 
 
 class ConditionalDensity(nn.Module):
-    """q(x) = Π q(xᵢ | x before): xᵢ = aᵢ + exp(sᵢ) rᵢ; a and s are linear in the cells before, r a Gaussian mixture.
+    """q(x) = Π q(xᵢ | x before): xᵢ = aᵢ + exp(sᵢ) rᵢ; a and s are affine in the cells before, r a Gaussian mixture.
 
     Cells are standardised, and taken in rising order of their tails: what sets the scale of others has lighter tails
     than they. A density takes one pass, a draw as many as there are cells. :meth:`fitted` learns it.
@@ -57,17 +49,22 @@ class ConditionalDensity(nn.Module):
         self.register_buffer("order", order)
         self.register_buffer("location", location.double())
         self.register_buffer("scale", scale.double())
-        self.register_buffer("before", torch.ones(n, n, dtype=torch.float64).tril(-1))
         self.order: Tensor
         self.location: Tensor
         self.scale: Tensor
-        self.before: Tensor
         spread = 1.5 if parts > 1 else 0.0
         where = torch.linspace(-spread, spread, parts, dtype=torch.float64).expand(n, parts)
-        self.linear = nn.Parameter(torch.zeros(2, n, n, dtype=torch.float64))
-        self.centres = nn.Parameter(where.clone())
-        self.log_widths = nn.Parameter(torch.full((n, parts), log(0.5 if parts > 1 else 1.0), dtype=torch.float64))
-        self.logits = nn.Parameter(torch.zeros(n, parts, dtype=torch.float64))
+        width = log(0.5 if parts > 1 else 1.0)
+        self.register_buffer("constants", torch.zeros(2, n, dtype=torch.float64))
+        self.register_buffer("linear", torch.zeros(2, n, n, dtype=torch.float64))
+        self.register_buffer("centres", where.clone())
+        self.register_buffer("log_widths", torch.full((n, parts), width, dtype=torch.float64))
+        self.register_buffer("logits", torch.zeros(n, parts, dtype=torch.float64))
+        self.constants: Tensor
+        self.linear: Tensor
+        self.centres: Tensor
+        self.log_widths: Tensor
+        self.logits: Tensor
 
     @property
     def numbers(self) -> int:
@@ -79,26 +76,23 @@ class ConditionalDensity(nn.Module):
         return self.placed(self.residuals(u))
 
     def residuals(self, u: Tensor) -> Tensor:
-        """r (n, cells) below which the mixtures hold the shares u (n, cells), in the order of the cells."""
+        """r (n, cells) of uniform numbers (n, cells), in the order of the cells: the part, and the place in it."""
         u = u.clamp(LAST_BITS, 1 - LAST_BITS)
-        with torch.no_grad():
-            weights, widths = torch.softmax(self.logits, -1), self.log_widths.exp()
-            reach = REACH * widths.amax(-1)
-            low = (self.centres.amin(-1) - reach).expand_as(u)
-            high = (self.centres.amax(-1) + reach).expand_as(u)
-            for _ in range(HALVINGS):
-                middle = 0.5 * (low + high)
-                held = (weights * torch.special.ndtr((middle[..., None] - self.centres) / widths)).sum(-1)
-                low, high = torch.where(held < u, middle, low), torch.where(held < u, high, middle)
-        return 0.5 * (low + high)
+        weights = torch.softmax(self.logits, -1)
+        edges = weights.cumsum(-1)
+        part = torch.searchsorted(edges, u.mT.contiguous(), right=True).clamp_max(weights.shape[1] - 1)
+        share = weights.gather(1, part)
+        within = ((u.mT - edges.gather(1, part) + share) / share).clamp(LAST_BITS, 1 - LAST_BITS)
+        r = self.centres.gather(1, part) + self.log_widths.gather(1, part).exp() * torch.special.ndtri(within)
+        return r.mT.contiguous()
 
     def placed(self, r: Tensor) -> Tensor:
         """Rows (n, *space.shape) of residuals (n, cells)."""
         with torch.no_grad():
             z = torch.zeros_like(r)
             for i in range(self.space.size):
-                shift = z @ (self.linear[0, i] * self.before[i])
-                log_scale = (z @ (self.linear[1, i] * self.before[i])).clamp(-MOST, MOST)
+                shift = self.constants[0, i] + z @ self.linear[0, i]
+                log_scale = (self.constants[1, i] + z @ self.linear[1, i]).clamp(-MOST, MOST)
                 z[:, i] = shift + log_scale.exp() * r[:, i]
             flat = torch.empty_like(z)
             flat[:, self.order] = self.location[self.order] + self.scale[self.order] * z
@@ -113,49 +107,42 @@ class ConditionalDensity(nn.Module):
         return self.log_cells(x)[0].sum(-1)
 
     def log_cells(self, x: Tensor, wide: float = 1.0) -> tuple[Tensor, Tensor]:
-        """log q(xᵢ | x before), and the same with every residual ``wide`` times further out, (*batch, cells)."""
-        z = ((self.space.flat(x).double() - self.location) / self.scale)[..., self.order]
-        shift = z @ (self.linear[0] * self.before).mT
-        log_scale = (z @ (self.linear[1] * self.before).mT).clamp(-MOST, MOST)
-        r = (z - shift) * (-log_scale).exp()
+        """log q(xᵢ | x before), and that of Gaussians ``wide`` times as wide as the residuals, (*batch, cells)."""
+        r, log_scale = self._residuals_of(((self.space.flat(x).double() - self.location) / self.scale)[..., self.order])
         jacobian = -log_scale - self.scale[self.order].log()
-        own = self._log_mixture(r) + jacobian
-        if wide == 1.0:
-            return own, own
-        middle = self.middles()
-        return own, self._log_mixture(middle + (r - middle) / wide) - log(wide) + jacobian
+        middle, spread = self.moments()
+        away = (r - middle) / (wide * spread)
+        blunt = -0.5 * (away.square() + log(2 * pi)) - (wide * spread).log()
+        return self._log_mixture(r) + jacobian, blunt + jacobian
 
-    def middles(self) -> Tensor:
-        """Means of the residuals, (cells,)."""
-        return (torch.softmax(self.logits, -1) * self.centres).sum(-1)
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Means and standard deviations of the residuals, (cells,) each."""
+        weights = torch.softmax(self.logits, -1)
+        middle = (weights * self.centres).sum(-1)
+        second = (weights * (self.centres.square() + (2 * self.log_widths).exp())).sum(-1)
+        return middle, (second - middle.square()).sqrt()
 
     def wider(self, factor: float) -> OneCellWide:
-        """The law in which one cell, any, lies ``factor`` times further out than this one says."""
+        """The law in which one cell, any, is a Gaussian ``factor`` times as wide as this one says."""
         return OneCellWide(self, factor)
 
-    def fitted(self, x: Tensor, weights: Tensor, rng: Rng, steps: int = 400, rate: float = 0.02) -> ConditionalDensity:
-        """A copy of higher likelihood for rows (n, *space.shape) with weights (n,), by ``steps`` of Adam.
+    def fitted(self, x: Tensor, weights: Tensor, rng: Rng) -> ConditionalDensity:
+        """Of high likelihood for rows (n, *space.shape) with weights (n,): first a and s, then the residuals' mixtures.
 
-        Dependences that two thirds of the steps leave negligible are dropped for the last third.
+        Nothing in it is random. a and s are those of highest likelihood for Gaussian residuals, found anew, without
+        coefficients that the rows do not bear out; the mixtures begin at the present ones.
         """
-        law = deepcopy(self).requires_grad_()
-        adam = torch.optim.Adam(law.parameters(), rate, betas=(0.9, 0.99))
-        edges = weights.double().cumsum(0)
-        kept = torch.ones_like(law.linear)
-        for i in range(steps):
-            for group in adam.param_groups:
-                group["lr"] = rate * (GENTLEST + (1 - GENTLEST) * 0.5 * (1 + cos(pi * i / steps)))
-            at = torch.searchsorted(edges / edges[-1].clone(), rng.uniform((BATCH,)), right=True).clamp_max(len(x) - 1)
-            loss = -law.log_prob(x[at]).mean()
-            adam.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(law.parameters(), CLIP)
-            adam.step()
-            if i == 2 * steps // 3:
-                kept = (law.linear.detach().abs() > NEGLIGIBLE).to(kept)
-            with torch.no_grad():
-                law.linear.mul_(kept)
-        return law.requires_grad_(False)
+        told = weights > FAINT * weights.max()
+        share = weights[told].double()
+        z = ((self.space.flat(x)[told].double() - self.location) / self.scale)[:, self.order]
+        law = ConditionalDensity(self.space, self.order, self.location, self.scale, self.logits.shape[1])
+        for i in range(self.space.size):
+            shift, log_scale = location_scale(z[:, i], z[:, :i], share)
+            law.constants[:, i] = torch.stack([shift[0], log_scale[0]])
+            law.linear[:, i, :i] = torch.stack([shift[1:], log_scale[1:]])
+        r, _ = law._residuals_of(z)
+        law.logits, law.centres, law.log_widths = binned_mixtures(r, share, self.logits, self.centres, self.log_widths)
+        return law
 
     @staticmethod
     def seeded(space: Space, x: Tensor, weights: Tensor, parts: int) -> ConditionalDensity:
@@ -171,10 +158,14 @@ class ConditionalDensity(nn.Module):
         """Three cells, the first of which sets the scale of the second."""
         space, one = Space("position", {"axis": 3}), torch.ones(3, dtype=torch.float64)
         law = ConditionalDensity(space, torch.arange(3), 0.5 * one, one, 2)
-        with torch.no_grad():
-            law.linear[1, 1, 0] = 0.4
-            law.linear[0, 2, 1] = 0.3
+        law.linear[1, 1, 0] = 0.4
+        law.linear[0, 2, 1] = 0.3
         return law
+
+    def _residuals_of(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Residuals of standardised cells in order, and log-scales, (*batch, cells)."""
+        log_scale = (self.constants[1] + z @ self.linear[1].mT).clamp(-MOST, MOST)
+        return (z - self.constants[0] - z @ self.linear[0].mT) * (-log_scale).exp(), log_scale
 
     def _log_mixture(self, r: Tensor) -> Tensor:
         away = (r[..., None] - self.centres) * (-self.log_widths).exp()
@@ -183,11 +174,13 @@ class ConditionalDensity(nn.Module):
 
 
 class OneCellWide(nn.Module):
-    """A conditional density of which one cell, chosen anew for each row, is wider: a scout with a known density.
+    """A conditional density of which one cell, chosen anew for each row, is a wide Gaussian given those before it.
+
+    It also reaches between the modes of that cell.
 
     Args:
         law: the density.
-        factor: how much further out the chosen cell lies.
+        factor: width of that Gaussian over the standard deviation of the cell's residual.
     """
 
     def __init__(self, law: ConditionalDensity, factor: float) -> None:
@@ -201,10 +194,11 @@ class OneCellWide(nn.Module):
 
     def points(self, u: Tensor) -> Tensor:
         """Rows (n, *space.shape) of uniform numbers (n, numbers); the first picks the cell."""
-        r, middle = self.law.residuals(u[:, 1:]), self.law.middles()
+        (middle, spread), v = self.law.moments(), u[:, 1:]
         chosen = (u[:, :1] * self.space.size).long().clamp_max(self.space.size - 1)
-        wide = torch.ones_like(r).scatter(1, chosen, self.factor)
-        return self.law.placed(middle + wide * (r - middle))
+        blunt = middle + self.factor * spread * torch.special.ndtri(v.clamp(LAST_BITS, 1 - LAST_BITS))
+        cells = torch.zeros_like(v, dtype=torch.bool).scatter(1, chosen, True)
+        return self.law.placed(torch.where(cells, blunt, self.law.residuals(v)))
 
     def sample(self, n: int, rng: Rng) -> Tensor:
         """``n`` independent draws, (n, *space.shape)."""

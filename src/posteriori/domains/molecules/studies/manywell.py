@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 PROMISED = {"gmm40": 0.002, "manywell": 0.010, "funnel": 0.002}
 """Mean |log Z error| of estimates of 2,000 rows."""
+FORWARD = 0.5
+"""Least effective share by exact rows: the learnt density is nowhere too thin."""
 EXACT_ROWS = 20_000
 MOST = 1_000_000
 
@@ -145,6 +147,7 @@ class _Findings:
         errors, (x, raw) = self.errors, self.pooled
         n = len(errors)
         promised = None if study.quick or study.rows < 2000 else Gate(high=PROMISED[self.question.name])
+        reach = None if promised is None else Gate(low=FORWARD)
         share = torch.stack([e.ess() for e in self.estimates]) / study.rows
         k = pareto_smooth(raw)[1]
         found = populations(self.question, x, raw)
@@ -158,7 +161,9 @@ class _Findings:
             Figure("log_z_bias.z", z, unit="s.e.", gate=Gate(-5.0, 5.0)),
             Figure("log_z_stated_error", stated, unit="nat", note="as if rows were independent"),
             Figure("ess_reverse", float(share.mean()), note="share of the rows"),
-            Figure("ess_forward", 1 / float(self.forward.exp().mean()), note=f"by {EXACT_ROWS:,} exact rows"),
+            Figure(
+                "ess_forward", 1 / float(self.forward.exp().mean()), gate=reach, note=f"by {EXACT_ROWS:,} exact rows"
+            ),
             Figure("pareto_k", float(k), gate=Gate(high=0.7), note="of all estimates together"),
             Figure("population_error", away, gate=Gate(high=0.05), note=f"largest of a {self.question.region}"),
             Figure("energy_calls", self.learnt.calls + study.rows, note="learning and one estimate"),
