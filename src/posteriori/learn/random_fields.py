@@ -8,7 +8,7 @@ from math import log, pi
 import torch
 from torch import Tensor, nn
 
-from posteriori.core.covariance import DenseCovariance
+from posteriori.core.covariance import Covariance, DenseCovariance
 from posteriori.core.errors import DataError
 from posteriori.core.random import Rng
 from posteriori.core.space import Space
@@ -29,7 +29,7 @@ class GaussianField(nn.Module):
         self.space = space
         self.register_buffer("location", space.check(location, "location").double())
         self.location: Tensor
-        self.covariance = DenseCovariance(covariance.double())
+        self.covariance: Covariance = DenseCovariance(covariance.double())
         self.denoiser = GaussianDenoiser(self.location, covariance)
 
     def sample(self, n: int, rng: Rng) -> Tensor:
