@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -199,6 +199,7 @@ def as_wkt(crs: str) -> str:
     return WGS84 if crs.upper() == "EPSG:4326" else str(_parsed(crs).to_wkt())
 
 
+@lru_cache(maxsize=64)
 def _parsed(crs: str) -> Any:
     pyproj = optional.require("pyproj", "geography")
     try:

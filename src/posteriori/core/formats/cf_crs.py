@@ -37,14 +37,17 @@ def crs_of(mapping: Mapping[str, Any]) -> str | None:
 
 def mapping_of(crs: str) -> dict[str, Any]:
     """Attributes that say what ``crs`` is, to readers of CF, of GDAL and of xarray; the WKT itself is among them."""
-    if crs == WGS84:
-        return WGS84_MAPPING | {"crs_wkt": crs, "spatial_ref": crs}
+    described = WGS84_MAPPING if crs == WGS84 else _described(crs)
+    return dict(described) | {"crs_wkt": crs, "spatial_ref": crs}
+
+
+@lru_cache(maxsize=64)
+def _described(crs: str) -> dict[str, Any]:
     pyproj = optional.require("pyproj", "geography")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         described = pyproj.CRS.from_wkt(crs).to_cf()
-    kept = {k: v for k, v in described.items() if isinstance(v, str | int | float | list | tuple)}
-    return kept | {"crs_wkt": crs, "spatial_ref": crs}
+    return {k: v for k, v in described.items() if isinstance(v, str | int | float | list | tuple)}
 
 
 @lru_cache(maxsize=64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,17 +47,38 @@ def window(source: Any, path: Path, rows: slice, columns: slice) -> Raster:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """The file as rasterio opens it; errors of GDAL become one that names the file."""
+    """The file as rasterio opens it; errors of GDAL, and tags that it could not read, become one that names the file."""
     rasterio = optional.require("rasterio", "geography")
     try:
-        with warnings.catch_warnings(), rasterio.Env(**ENVIRONMENT):
+        with warnings.catch_warnings(), rasterio.Env(**ENVIRONMENT), _complaints() as heard:
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
             with rasterio.open(path) as source:
+                if heard:
+                    raise DataError(f"{path} is damaged: {heard[0]}; give a whole raster file.")
                 yield source
     except PosterioriError:
         raise
     except (rasterio.errors.RasterioError, OSError, ValueError) as problem:
         raise DataError(f"cannot read {path}: {problem}; give a whole raster file.") from problem
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """What GDAL says of tags that it skips, which rasterio only logs: a cut file would lose its system in silence."""
+    heard: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = record.getMessage()
+            if "IO error" in text or "tag ignored" in text:
+                heard.append(text)
+
+    logger, listener = logging.getLogger("rasterio._env"), Listener(logging.WARNING)
+    logger.addHandler(listener)
+    try:
+        yield heard
+    finally:
+        logger.removeHandler(listener)
 
 
 def described(source: Any, path: Path, stored: np.ndarray[Any, Any], grid: MapGrid) -> Raster:
@@ -111,7 +133,7 @@ def grid_of(source: Any) -> MapGrid:
     if len(told) == 6 and np.abs(np.subtract(told, transform)).max() <= EXACT * np.abs(transform).max():
         transform = told
     crs, kept = _crs(source.crs), ours.get("crs")
-    if kept and (crs is None or _parsed(kept) == source.crs):
+    if kept and (crs is None or _alike(_parsed(kept), source.crs)):
         crs = kept
     return MapGrid((source.height, source.width), transform, crs)
 
@@ -128,6 +150,11 @@ def layers_of(source: Any) -> Layers:
 
 def _parsed(crs: str) -> Any:
     return optional.require("rasterio", "geography").crs.CRS.from_wkt(crs)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two systems of rasterio are one; GDAL renames the datum of those that have no code."""
+    return bool(one == other or one.to_proj4() == other.to_proj4())
 
 
 def _crs(found: Any) -> str | None:

@@ -45,7 +45,8 @@ def windows(like: Raster, grid: MapGrid, path: Path) -> Iterator[Put]:
     rasterio = optional.require("rasterio", "geography")
     with rasterio.Env():
         profile = _profile(like, grid, rasterio)
-    with renamed(path) as temporary, renamed(path.with_name(f"{path.name}.tiles.tif")) as tiles:
+    with renamed(path) as temporary:
+        tiles = temporary.with_suffix(".tiles")
         try:
             with warnings.catch_warnings(), rasterio.Env(**ENVIRONMENT):
                 warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
@@ -63,6 +64,8 @@ def windows(like: Raster, grid: MapGrid, path: Path) -> Iterator[Put]:
                 )
         except rasterio.errors.RasterioError as problem:
             raise StoreError(f"cannot write {path}: {problem}; what stood there before is untouched.") from problem
+        finally:
+            tiles.unlink(missing_ok=True)
 
 
 def _profile(like: Raster, grid: MapGrid, rasterio: Any) -> dict[str, Any]:

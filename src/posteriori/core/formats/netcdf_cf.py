@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import h5py
 import xarray as xr
 
 from posteriori.core.errors import DataError, PosterioriError, StoreError
@@ -61,6 +62,8 @@ def opened(path: Path) -> Iterator[xr.Dataset]:
     try:
         with path.open("rb") as file:
             engine = "scipy" if file.read(3) == b"CDF" else "h5netcdf"
+        if engine == "h5netcdf":
+            h5py.File(path, "r").close()  # h5netcdf leaves a complaint behind when this fails inside it
         with xr.open_dataset(path, engine=engine, decode_cf=False, cache=False) as dataset:
             yield dataset
     except PosterioriError:

@@ -16,6 +16,7 @@ from posteriori.core.space import Space
 from posteriori.domains.geography.cells import areas
 from posteriori.domains.geography.grids import places, positions
 from posteriori.domains.geography.vectors import Districts, Points
+from posteriori.physics.point_values import point_values
 
 Floats = NDArray[np.float64]
 COVERED = 1 - 1e-6
@@ -40,15 +41,10 @@ def at_points(points: Points, grid: MapGrid, space: Space) -> Sparse:
             f"point {points.ids[first]!r} of {points.name} at ({points.x[first]:g}, {points.y[first]:g}) lies outside "
             f"the grid, {int(outside.sum())} points do; drop them."
         )
-    row, column = row.clip(0, rows - 1), column.clip(0, columns - 1)
-    top, left = np.minimum(row.astype(int), max(rows - 2, 0)), np.minimum(column.astype(int), max(columns - 2, 0))
-    entries: list[tuple[NDArray[Any], NDArray[Any], Floats]] = []
-    for step_y, part_y in ((0, 1 - (row - top)), (1, row - top)):
-        for step_x, part_x in ((0, 1 - (column - left)), (1, column - left)):
-            cell = np.minimum(top + step_y, rows - 1) * columns + np.minimum(left + step_x, columns - 1)
-            entries.append((np.arange(len(row)), cell, part_y * part_x))
+    near = np.stack([row.clip(0, rows - 1), column.clip(0, columns - 1)], axis=1)
+    found = point_values(Space(space.name, {"y": rows, "x": columns}, mask=space.mask), near)
     seen = Space(points.name, {"point": points.ids}, space.unit)
-    return _sparse(space, seen, *(np.concatenate(part) for part in zip(*entries, strict=True)))
+    return Sparse(space, seen, found.row, found.column, found.value)
 
 
 def over_districts(districts: Districts, grid: MapGrid, space: Space) -> Sparse:
@@ -75,7 +71,8 @@ def over_districts(districts: Districts, grid: MapGrid, space: Space) -> Sparse:
         weight = share * area.ravel()[cells]
         found.append((np.full(len(cells), number), cells, weight / weight.sum()))
     seen = Space(districts.name, {"district": districts.ids}, space.unit)
-    return _sparse(space, seen, *(np.concatenate(part) for part in zip(*found, strict=True)))
+    row, column, value = (torch.from_numpy(np.concatenate(part)) for part in zip(*found, strict=True))
+    return Sparse(space, seen, row, column, value)
 
 
 def _shares(shape: Any, x: Floats, y: Floats, shapely: Any) -> tuple[NDArray[np.int64], Floats, float]:
@@ -104,12 +101,6 @@ def _hull(x: Floats, y: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         stack = np.stack([at[:-1, :-1], at[:-1, 1:], at[1:, :-1], at[1:, 1:]])
         found += [stack.min(0), stack.max(0)]
     return found[0], found[1], found[2], found[3]
-
-
-def _sparse(space: Space, seen: Space, rows: NDArray[Any], columns: NDArray[Any], values: Floats) -> Sparse:
-    kept = values != 0
-    row, column = (torch.from_numpy(np.ascontiguousarray(part[kept], np.int64)) for part in (rows, columns))
-    return Sparse(space, seen, row, column, torch.from_numpy(np.ascontiguousarray(values[kept], np.float64)))
 
 
 def _require_crs(name: str, crs: str | None, grid: MapGrid) -> None:

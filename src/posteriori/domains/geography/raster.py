@@ -156,7 +156,7 @@ def _read_npy(path: Path) -> Raster:
     """(y, x), (layer, y, x) or with a last axis of length one, as Sentinel's tools write."""
     try:
         stored = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as problem:
+    except Exception as problem:  # a damaged header fails in numpy's parser, with several unrelated classes
         raise DataError(f"cannot read {path}: {problem}; give a whole .npy file of numbers.") from problem
     if stored.ndim in (3, 4) and stored.shape[-1] == 1:
         stored = stored[..., 0]
