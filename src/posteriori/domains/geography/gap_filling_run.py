@@ -1,0 +1,196 @@
+"""One run of gap filling: law chosen on the history, hidden cells filled and scored, real gaps filled."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from posteriori.audit.rasters.splits import time_blocks, time_folds
+from posteriori.audit.uniformity import ranks
+from posteriori.core.errors import DataError
+from posteriori.core.random import Rng
+from posteriori.core.run import Context
+from posteriori.core.space import Space
+from posteriori.domains.geography.gap_filling import Filler, Model, Trial, choose, fold
+from posteriori.domains.geography.gap_filling_data import Asked, hidden_cells
+from posteriori.domains.geography.gap_filling_peers import REFERENCE, Peers
+from posteriori.domains.geography.gap_filling_scores import Judged, Terms, distance_to_seen, of_law, of_members
+from posteriori.learn.scale_covariance import Correlations, Scales
+
+OURS = "filled"
+DAY = 24.0
+FEWEST_SEEN = 3
+
+
+@dataclass(frozen=True)
+class Masking:
+    """Which cells are hidden: kind or file, share of random ones, masks a field, and most fields scored."""
+
+    kind: str
+    share: float
+    draws: int
+    fields: int
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Folds of the history, fields left out in each, members, gap [h], and whether a diffusion model is trained."""
+
+    folds: int
+    left_out: int
+    members: int
+    gap: float
+    diffusion: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """One case for the pictures: position of its field, masks (y, x), and members (n, y, x), NaN where not filled."""
+
+    position: int
+    seen: Tensor
+    wanted: Tensor
+    members: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """All that was learnt and measured.
+
+    Attributes:
+        asked: the question.
+        masking: how cells were hidden.
+        filler: the chosen law, ready to fill.
+        trials: laws that were tried.
+        judged: scores of every filling.
+        ranks: of the truths among the members, (cell,).
+        inside: distance [cells] and whether the 90 % interval held the truth, by filling, for every hidden cell.
+        shown: the first case.
+        gaps: members of the real gaps by layer: cells (h,) and values (n, h).
+        seconds: CPU seconds of choosing.
+        known: cells that the history knows, (y, x).
+    """
+
+    asked: Asked
+    masking: Masking
+    filler: Filler
+    trials: Sequence[Trial]
+    judged: Judged
+    ranks: Tensor
+    inside: Mapping[str, tuple[Tensor, Tensor]]
+    shown: Shown
+    gaps: Mapping[int, tuple[Tensor, Tensor]]
+    seconds: float
+    known: Tensor
+
+    @staticmethod
+    def of(asked: Asked, masking: Masking, effort: Effort, model: Model | None, context: Context) -> Findings:
+        """Learn from the history, hide cells of the fields, fill and score them.
+
+        Raises:
+            DataError: nothing can be hidden and scored.
+        """
+        began, rng = time.process_time(), context.rng
+        space = asked.fields.space
+        history, fields = (torch.from_numpy(raster.values) for raster in (asked.history, asked.fields))
+        learnt = Correlations.of(space, history)
+        known = space.unflat(torch.zeros(space.size, dtype=torch.bool).index_fill(0, learnt.cells, True))
+        scored = _spread_out(len(fields), masking.fields)
+        hidden = hidden_cells(asked, masking.kind, masking.share, masking.draws, scored, rng.child("hidden"))
+        trials: list[Trial] = []
+        if model is None:
+            model, trials = chosen(space, history, asked.past, hidden, effort, context)
+        filler, seconds = Filler.of(learnt, model), time.process_time() - began
+        peers = Peers.of(space, history, known)
+        cases = _Cases(filler, peers, known, rng.child("fill"))
+        for at, position in enumerate(context.progress(scored.tolist(), "fields")):
+            for draw, hide in enumerate(hidden[at]):
+                cases.add(int(position), draw, fields[position], hide)
+        if cases.shown is None:
+            raise DataError("no hidden cell is known in the data, so nothing can be scored; hide others with mask=.")
+        blocks = _blocks(asked, torch.tensor(cases.positions))
+        judged = Judged(dict(cases.terms), blocks, rng.child("scores"))
+        gaps = _filled_gaps(filler, fields, known, rng.child("gaps"), context)
+        inside = {name: (torch.cat(d), torch.cat(i)) for name, (d, i) in cases.inside.items()}
+        rank = torch.cat(cases.ranks)
+        return Findings(asked, masking, filler, trials, judged, rank, inside, cases.shown, gaps, seconds, known)
+
+
+def chosen(
+    space: Space, history: Tensor, past: NDArray[np.float64], hidden: Tensor, effort: Effort, context: Context
+) -> tuple[Model, list[Trial]]:
+    """The model for masks such as ``hidden`` (field, draw, y, x), chosen on the history alone."""
+    gap = min(effort.gap, float(np.ptp(past)) / (2 * effort.folds))
+    splits = [(split.train, split.test) for split in time_folds(past, effort.folds, gap)]
+    masks = hidden.flatten(0, 1)
+    folds = fold(space, history, splits, masks, effort.left_out, context.rng.child("folds"))
+    return choose(folds, Scales(), effort.members, context.progress)
+
+
+class _Cases:
+    """What is gathered while cases are filled one after the other."""
+
+    def __init__(self, filler: Filler, peers: Peers, known: Tensor, rng: Rng) -> None:
+        self.filler, self.peers, self.known, self.rng = filler, peers, known, rng
+        self.terms: dict[str, list[Terms]] = defaultdict(list)
+        self.inside: dict[str, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
+        self.ranks: list[Tensor] = []
+        self.positions: list[int] = []
+        self.shown: Shown | None = None
+
+    def add(self, position: int, draw: int, field: Tensor, hide: Tensor) -> None:
+        """One field under one mask, filled by everybody from the same cells."""
+        there = ~torch.isnan(field) & self.known
+        seen, wanted = there & ~hide, there & hide
+        if not bool(wanted.any()) or int(seen.sum()) < FEWEST_SEEN:
+            return
+        rng, truth = self.rng.child(position, draw), field[wanted].double()
+        _, members = self.filler.members(field, seen, wanted, rng.child("members"))
+        distance = distance_to_seen(seen, wanted)
+        self._note(OURS, *of_members(members, truth), distance)
+        for name, law in self.peers.laws(field, seen, wanted, rng.child("peers")).items():
+            self._note(name, *of_law(law, truth), distance)
+        self.ranks.append(ranks(members, truth, rng.child("ranks")))
+        self.positions.append(position)
+        if self.shown is None:
+            maps = torch.full((len(members), *field.shape), torch.nan, dtype=torch.float64)
+            maps[:, wanted] = members
+            self.shown = Shown(position, seen, wanted, maps)
+
+    def _note(self, name: str, terms: Terms, inside: Tensor | None, distance: Tensor) -> None:
+        self.terms[name].append(terms)
+        if name in (OURS, REFERENCE) and inside is not None:
+            self.inside[name][0].append(distance)
+            self.inside[name][1].append(inside)
+
+
+def _filled_gaps(
+    filler: Filler, fields: Tensor, known: Tensor, rng: Rng, context: Context
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """Members of the gaps that the data have of their own, layer by layer; a layer with too few cells stays as it is."""
+    found = {}
+    for position in context.progress(range(len(fields)), "gaps"):
+        seen, wanted = ~torch.isnan(fields[position]) & known, torch.isnan(fields[position]) & known
+        if bool(wanted.any()) and int(seen.sum()) >= FEWEST_SEEN:
+            law, members = filler.members(fields[position], seen, wanted, rng.child(position))
+            found[position] = law.rest, members
+    return found
+
+
+def _spread_out(n: int, most: int) -> NDArray[np.int64]:
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
+
+
+def _blocks(asked: Asked, positions: Tensor) -> Tensor:
+    """Days of timed fields, else the fields themselves."""
+    if not asked.timed:
+        return positions
+    days: Tensor = time_blocks(asked.fields.times, DAY)[positions]
+    return days
