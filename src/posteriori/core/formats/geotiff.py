@@ -47,7 +47,7 @@ def window(source: Any, path: Path, rows: slice, columns: slice) -> Raster:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """The file as rasterio opens it; errors of GDAL, and tags that it could not read, become one that names the file."""
+    """The file as rasterio opens it; errors of GDAL, and tags that it skips, become one error that names the file."""
     rasterio = optional.require("rasterio", "geography")
     try:
         with warnings.catch_warnings(), rasterio.Env(**ENVIRONMENT), _complaints() as heard:

@@ -38,7 +38,7 @@ def at_points(points: Points, grid: MapGrid, space: Space) -> Sparse:
     if outside.any():
         first = int(np.argmax(outside))
         raise DataError(
-            f"point {points.ids[first]!r} of {points.name} at ({points.x[first]:g}, {points.y[first]:g}) lies outside "
+            f"point {points.ids[first]} of {points.name} at ({points.x[first]:g}, {points.y[first]:g}) lies outside "
             f"the grid, {int(outside.sum())} points do; drop them."
         )
     near = np.stack([row.clip(0, rows - 1), column.clip(0, columns - 1)], axis=1)
@@ -65,7 +65,7 @@ def over_districts(districts: Districts, grid: MapGrid, space: Space) -> Sparse:
         cells, share, inside = _shares(shape, x, y, shapely)
         if inside < COVERED:
             raise DataError(
-                f"{inside:.0%} of district {districts.ids[number]!r} of {districts.name} lie on the grid; "
+                f"{inside:.0%} of district {districts.ids[number]} of {districts.name} lie on the grid; "
                 "its mean speaks of the whole: cut the district or drop it."
             )
         weight = share * area.ravel()[cells]

@@ -55,9 +55,7 @@ class Points:
             bad = ~np.isfinite(column) | ((column <= 0) if what == "sd" else False)
             if bad.any():
                 first = self.ids[int(np.argmax(bad))]
-                raise DataError(
-                    f"{what} of point {first!r} of {self.name} is {column[bad][0]}; mend or drop the point."
-                )
+                raise DataError(f"{what} of point {first} of {self.name} is {column[bad][0]}; mend or drop the point.")
 
     def in_crs(self, crs: str | None) -> Points:
         """The same points in another coordinate system.
