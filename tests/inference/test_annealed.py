@@ -17,6 +17,7 @@ from posteriori.inference.hmc import slope_of
 from posteriori.inference.population import Families, PopulationMonteCarlo
 from posteriori.inference.stratified import Stratified, wide_gaussian
 from posteriori.inference.unconstrained import Unconstrained
+from posteriori.learn.density_conditionals import ConditionalDensity
 from posteriori.physics.gaussian_mixture import GaussianMixture
 from posteriori.physics.many_well import ManyWell
 
@@ -74,6 +75,28 @@ def test_energies_and_gradients_are_counted() -> None:
     assert isinstance(found, Draws)
     assert float(found.stats["calls"].sum()) > 160 * 5
     assert found.stats["island"].unique().tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_ancestors_are_counted_and_lend_no_false_couplings() -> None:
+    """Wells in eight dimensions are independent; 4,000 resampled rows descend from few, and the density must know."""
+    target = Boltzmann(ManyWell(8), 1.0)
+    start = Annealed(wide_gaussian(target.space, 3.0), 4000, 8, resample=0.5, share=0.5, pilot=500, motion=Motion(2, 6))
+    found = infer(target, start, seed=100)
+    assert isinstance(found, Draws)
+    lineages = (8 * found.stats["ancestor"] + found.stats["island"]).long()
+    assert 8 < len(lineages.unique()) < 1000
+    [law] = Families((), (6,)).tried(target.space, found.values, found.weights, lineages, Rng(0))
+    assert isinstance(law, ConditionalDensity)
+    assert not bool(law.linear.any())
+    [fooled] = Families((), (6,)).tried(target.space, found.values, found.weights, torch.arange(4000), Rng(0))
+    assert isinstance(fooled, ConditionalDensity)
+    assert bool(fooled.linear.any())
+
+
+def test_without_resampling_every_row_is_its_own_ancestor() -> None:
+    found = infer(far_modes(), Annealed(wide_gaussian(far_modes().space, 15.0), 160, 4, pilot=64))
+    assert isinstance(found, Draws)
+    assert found.stats["ancestor"].tolist() == 4 * list(range(40))
 
 
 def test_population_monte_carlo_finds_far_modes_and_their_shares() -> None:
