@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import rasterio
 import xarray as xr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from posteriori.core.errors import DataError
 from posteriori.core.map_grid import WGS84, Axis, MapGrid, as_wkt
-from posteriori.core.raster import Kind, Layers, Raster
+from posteriori.core.raster import Kind, Layers, Raster, observed
 from posteriori.domains.geography.raster import read_raster, write_raster, write_rasters
 
 CUSTOM = (
@@ -76,6 +76,7 @@ def rasters(draw: st.DrawFn) -> Raster:
         stored[0, 0, 0] = nodata
     turn = draw(st.sampled_from([0.0, 0.0, 0.3]))
     transform = (draw(steps), turn, draw(finite), -turn * 0.7, draw(steps), draw(finite))
+    assume(observed(stored, nodata).any())
     if abs(transform[0] * transform[4] - transform[1] * transform[3]) < 1e-12:
         transform = (*transform[:1], 0.0, transform[2], 0.0, *transform[4:])
     scaled = draw(st.booleans())
@@ -343,6 +344,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda p: read_raster(_saved(p / "c.npy", np.array([[1, np.inf]]))),
         r"infinite at layer.*\(0, 0, 1\)",
     ),
+    "gaps": (lambda p: read_raster(_saved(p / "c.npy", np.full((2, 2), np.nan))), "every cell is a gap"),
     "variable": (lambda p: read_raster(_whole(p)[".nc"], "w"), "holds v, spatial_ref, not 'w'|holds .*not 'w'"),
     "ending": (lambda p: write_raster(read_raster(_whole(p)[".nc"]), p / "x.jpg"), "write .nc or .zarr"),
     "half": (

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import rasterio.shutil
 
-from posteriori.core.errors import DataError, ShapeError, StoreError
+from posteriori.core import memory
+from posteriori.core.errors import DataError, MemoryBudgetError, ShapeError, StoreError
 from posteriori.core.map_grid import MapGrid, as_wkt
 from posteriori.core.raster import Kind, Layers, Raster
 from posteriori.domains.geography.raster import read_raster, write_raster
@@ -128,6 +129,18 @@ def test_what_stood_there_stays_when_a_write_fails(
     with pytest.raises(StoreError, match="exists; delete it"):
         write_raster(whole, tmp_path / "there.zarr")
     assert (read_raster(tmp_path / "there.zarr").stored == whole.stored).all()
+
+
+@pytest.mark.parametrize("ending", [".tif", ".nc", ".zarr"])
+def test_a_raster_that_does_not_fit_in_memory_is_read_by_windows(
+    ending: str, whole: Raster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_raster(whole, tmp_path / f"r{ending}")
+    monkeypatch.setattr(memory, "available", lambda: 100_000)
+    with pytest.raises(MemoryBudgetError, match="read it by windows"):
+        read_raster(path)
+    with window_reader(path) as file:
+        assert file.read(slice(0, 10), slice(0, 10)).stored.shape == (2, 10, 10)
 
 
 def test_other_endings_are_refused(whole: Raster, tmp_path: Path) -> None:

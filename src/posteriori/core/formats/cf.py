@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from posteriori.core import memory
 from posteriori.core.errors import DataError, ShapeError
 from posteriori.core.formats.cf_crs import crs_of
 from posteriori.core.map_grid import WGS84, Axis, MapGrid
@@ -35,6 +36,8 @@ TAKEN = frozenset(
     ]
 )
 WHOLE = slice(None)
+WINDOWS = "read it by windows"
+"""What is cheaper than to read a large raster whole."""
 
 
 def decoded(
@@ -63,7 +66,9 @@ def decoded(
     grid = _grid(dataset, array, y, x).window(rows, columns)
     array = array.transpose(*([layer] if layer else []), y, x)
     about = array.attrs
-    stored = native(np.asarray(array.isel({y: rows, x: columns}).values))
+    part = array.isel({y: rows, x: columns})
+    memory.require(2 * part.nbytes, f"reading {part.shape} cells of {name}", WINDOWS)
+    stored = native(np.asarray(part.values))
     if str(about.get("_Unsigned", "")).lower() == "true":
         stored = stored.view(stored.dtype.str.replace("i", "u"))
     return Raster(

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from posteriori.core import optional
+from posteriori.core import memory, optional
 from posteriori.core.errors import DataError, PosterioriError
-from posteriori.core.formats.cf import kind_of, palette_of
+from posteriori.core.formats.cf import WINDOWS, kind_of, palette_of
 from posteriori.core.map_grid import WGS84, MapGrid
 from posteriori.core.raster import Kind, Layers, Raster, representable
 
@@ -34,6 +34,8 @@ def read_geotiff(path: Path) -> Raster:
         DataError: no such file, one that GDAL cannot read, or bands of several scales, units or nodata numbers.
     """
     with opened(path) as source:
+        size = source.count * source.height * source.width * np.dtype(source.dtypes[0]).itemsize
+        memory.require(2 * size, f"reading {source.shape} cells of {path.name}", WINDOWS)
         return described(source, path, source.read(), grid_of(source))
 
 

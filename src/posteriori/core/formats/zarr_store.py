@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import shutil
 import struct
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -71,6 +72,9 @@ def store(rasters: Sequence[Raster], path: Path, grid: MapGrid | None = None) ->
             array[(Ellipsis, rows, columns)] = stored if array.ndim == 3 else stored[0]
 
         yield put
+        with warnings.catch_warnings():  # Zarr says that version 3 does not speak of this; xarray looks for it first
+            warnings.simplefilter("ignore")
+            zarr.consolidate_metadata(partial)
         partial.replace(path)
     except (OSError, ValueError, TypeError) as problem:
         if isinstance(problem, PosterioriError):

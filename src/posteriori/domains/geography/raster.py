@@ -38,13 +38,18 @@ def read_raster(
         kind: where the file does not tell.
 
     Raises:
-        DataError: no such file, an empty or truncated one, or one that is no raster.
+        DataError: no such file, an empty or truncated one, one that is no raster, or a raster of gaps alone.
+        MemoryBudgetError: it would not fit in memory; windows.window_reader reads a part.
     """
     text = str(path)
     if glob.has_magic(text) and not Path(text).exists():
         raster = joined([_read(file, variable, at) for file in _named(text)])
     else:
         raster = _read(Path(path), variable, at)
+    if not raster.observed.any():
+        raise DataError(
+            f"{raster.name} in {path} has no value at all: every cell is a gap; give another file or variable."
+        )
     return raster if kind is None else replace(raster, kind=kind)
 
 
