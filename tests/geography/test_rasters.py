@@ -171,6 +171,9 @@ def test_masks_of_files_fit_or_are_refused(tmp_path: Any) -> None:
     raster = _raster(np.ones((3, 2, 2)), layers=_three())
     write_raster(_raster(np.array([[0, 1], [0, 0]], np.uint8)), tmp_path / "mask.tif")
     assert read_mask(tmp_path / "mask.tif", raster).sum() == 3
+    write_raster(_raster(np.array([[0, 1], [0, 0]], np.uint8), GLOBE.window(slice(2), slice(2))), tmp_path / "far.tif")
+    with pytest.raises(ShapeError, match="does not lie on the grid of v: transform"):
+        read_mask(tmp_path / "far.tif", raster)
     for bad, message in (
         (np.zeros((2, 2)), "hides nothing"),
         (np.ones((2, 2)), "every cell"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri
 
 from posteriori.core.errors import DataError
 from posteriori.core.random import Rng
@@ -59,12 +59,12 @@ class NormalScores:
         below = np.cumsum(counts) - 0.5 * counts
         chosen = np.unique(np.round(np.linspace(0, len(levels) - 1, KNOTS)).astype(int))
         quantile = dry + (1 - dry) * below[chosen] / len(wet)
-        return NormalScores(float(dry), np.asarray(stats.norm.ppf(quantile)), np.log(levels[chosen]))
+        return NormalScores(float(dry), np.asarray(ndtri(quantile)), np.log(levels[chosen]))
 
     @property
     def threshold(self) -> float:
         """The score below which the quantity is zero; -inf where it never is."""
-        return float(stats.norm.ppf(self.dry))
+        return float(ndtri(self.dry))
 
     def forward(self, values: Floats, rng: Rng) -> Floats:
         """Scores of values, same shape, NaN kept; the scores of zeros are drawn from below the threshold.
@@ -79,7 +79,7 @@ class NormalScores:
         scores[wet] = _carried_on(np.log(values[wet]), self.logs, self.scores, self._growth(inverse=True))
         none = values == 0
         uniform = rng.numpy.uniform(size=int(none.sum()))
-        scores[none] = stats.norm.ppf(np.maximum(uniform, 1e-12) * max(self.dry, 1e-12))
+        scores[none] = ndtri(np.maximum(uniform, 1e-12) * max(self.dry, 1e-12))
         return scores
 
     def inverse(self, scores: Floats) -> Floats:
@@ -89,7 +89,7 @@ class NormalScores:
 
     def _growth(self, inverse: bool) -> float:
         """Slope of the logarithm over the score at the upper end, or its inverse."""
-        first = min(len(self.scores) - 2, int(np.searchsorted(self.scores, stats.norm.ppf(1 - (1 - self.dry) * TAIL))))
+        first = min(len(self.scores) - 2, int(np.searchsorted(self.scores, ndtri(1 - (1 - self.dry) * TAIL))))
         slope = (self.logs[-1] - self.logs[first]) / (self.scores[-1] - self.scores[first])
         return float(1 / slope if inverse else slope)
 

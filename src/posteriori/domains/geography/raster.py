@@ -87,7 +87,8 @@ def write_rasters(rasters: Sequence[Raster], path: str | Path) -> Path:
 def read_mask(path: str | Path, raster: Raster) -> NDArray[np.bool_]:
     """True where the mask file hides a cell of ``raster``, (layer, y, x); a mask of one layer serves all.
 
-    Cells hidden are those whose number is not zero; a gap of the mask hides nothing.
+    Cells hidden are those whose number is not zero; a gap of the mask hides nothing. A mask without a coordinate
+    system, such as a NumPy array, is taken to lie on the cells of the raster.
 
     Raises:
         ShapeError: another grid. DataError: nothing or everything is hidden.
@@ -95,6 +96,9 @@ def read_mask(path: str | Path, raster: Raster) -> NDArray[np.bool_]:
     mask = read_raster(path)
     if mask.stored.shape[1:] != raster.stored.shape[1:] or len(mask.stored) not in (1, len(raster.stored)):
         raise ShapeError(f"the mask {mask.stored.shape} does not fit {raster.name} {raster.stored.shape}.")
+    placed = mask.grid.crs is not None and raster.grid.crs is not None
+    if placed and (difference := raster.grid.difference(mask.grid)):
+        raise ShapeError(f"the mask {path} does not lie on the grid of {raster.name}: {difference}; regrid.onto(…) it.")
     hidden = np.broadcast_to(mask.observed & (mask.stored != 0), raster.stored.shape)
     if hidden.all() or not hidden.any():
         raise DataError(f"the mask {path} hides {'every cell' if hidden.all() else 'nothing'}; hide a part.")
