@@ -25,8 +25,8 @@ class LinearInverseModel:
         propagator: G (k, k).
         covariance: of the forecast's error over the cells.
 
-    Reference: Penland & Sardeshmukh (1995), The optimal growth of tropical sea surface temperature anomalies, J. Climate
-    8, 1999.
+    Reference: Penland & Sardeshmukh (1995), The optimal growth of tropical sea surface temperature anomalies, J.
+    Climate 8, 1999.
     """
 
     patterns: Tensor

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,29 +24,43 @@ class Surroundings:
         mask: defined cells, (y, x).
         statics: (k, y, x), of about unit size.
         scales: standard deviations of the smoothing [cells].
+        ages: fields of each case, the latest and earlier ones.
 
     Raises:
-        OptionError: a scale that is not positive.
+        OptionError: a scale that is not positive, or no field.
         ShapeError: statics of another shape.
     """
 
     mask: Tensor
     statics: Tensor
     scales: tuple[float, ...] = (3.0, 10.0)
+    ages: int = 1
 
     def __post_init__(self) -> None:
-        if not all(scale > 0 for scale in self.scales):
-            raise OptionError(f"scales {self.scales} must be positive numbers of cells.")
+        if not all(scale > 0 for scale in self.scales) or self.ages < 1:
+            raise OptionError(
+                f"scales {self.scales} must be positive numbers of cells, and ages {self.ages} at least 1."
+            )
         if self.statics.shape[1:] != self.mask.shape:
             raise ShapeError(f"statics {tuple(self.statics.shape)} do not lie on the grid {tuple(self.mask.shape)}.")
 
     @property
     def count(self) -> int:
         """Numbers a cell."""
-        return (2 + 3 * len(self.scales)) * (1 + len(self.statics))
+        return self.ages * (2 + 3 * len(self.scales)) * (1 + len(self.statics))
 
     def __call__(self, fields: Tensor) -> Tensor:
-        """(n, y, x) → (n, y, x, count), float64."""
+        """(n, age, y, x) → (n, y, x, count), float64.
+
+        Raises:
+            ShapeError: another number of fields a case.
+        """
+        if fields.ndim != 4 or fields.shape[1] != self.ages:
+            raise ShapeError(f"{tuple(fields.shape)} is not (n, {self.ages}, y, x): cases of {self.ages} fields.")
+        return torch.cat([self._of(fields[:, age]) for age in range(self.ages)], -1)
+
+    def _of(self, fields: Tensor) -> Tensor:
+        """Of one age, (n, y, x) → (n, y, x, k)."""
         weight = self.mask.double()
         x = torch.where(self.mask, fields.double(), 0.0)
         seen = [x, (x.sum((-2, -1)) / weight.sum())[:, None, None].expand_as(x)]
@@ -61,56 +74,53 @@ class Surroundings:
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Sums that every ridge regression on some pairs of fields follows from: XᵀX / n and Xᵀy / n."""
+    """Means that every ridge regression on some cases follows from: XᵀX / n, Xᵀy / n and yᵀy / n."""
 
     surroundings: Surroundings
     inputs: Tensor
     cross: Tensor
+    square: float
 
     @staticmethod
     def of(surroundings: Surroundings, now: Tensor, then: Tensor) -> Moments:
-        """Of pairs of anomalies, each (n, y, x).
+        """Of cases: what is shown (n, age, y, x), and what came (n, y, x).
 
         Raises:
-            DataError: no pairs.
+            DataError: no cases.
         """
-        if not len(now) or now.shape != then.shape:
-            raise DataError(f"{tuple(now.shape)} and {tuple(then.shape)} are no pairs of fields, one at least.")
+        if not len(now) or len(now) != len(then):
+            raise DataError(f"{tuple(now.shape)} and {tuple(then.shape)} are no cases, one at least.")
         k, mask = surroundings.count, surroundings.mask
         inputs, cross = torch.zeros(k, k, dtype=torch.float64), torch.zeros(k, dtype=torch.float64)
+        square = float(then[:, mask].double().square().mean())
         for before, after in zip(now.split(AT_ONCE), then.split(AT_ONCE), strict=True):
             x = surroundings(before)[:, mask].reshape(-1, k)
             inputs += x.mT @ x
             cross += x.mT @ after[:, mask].double().reshape(-1)
         n = len(now) * int(mask.sum())
-        return Moments(surroundings, inputs / n, cross / n)
+        return Moments(surroundings, inputs / n, cross / n, square)
 
     def ridge(self, strength: float) -> SharedRegression:
         """The coefficients that minimise mean (y - Xw)² + strength Σ (s w)², s the sizes of the inputs."""
         size = self.inputs.diagonal().sqrt().clamp_min(1e-12)
         scaled = self.inputs / size / size[:, None]
         scaled.diagonal().add_(strength + 1e-10)
-        return SharedRegression(self.surroundings, torch.linalg.solve(scaled, self.cross / size) / size)
+        weights = torch.linalg.solve(scaled, self.cross / size) / size
+        variance = self.square - 2 * float(weights @ self.cross) + float(weights @ self.inputs @ weights)
+        return SharedRegression(self.surroundings, weights, variance)
 
 
 @dataclass(frozen=True, eq=False)
 class SharedRegression:
-    """E[y | x] = Σ w f(x) cell by cell, ``weights`` w (count,) the same for every cell."""
+    """E[y | x] = Σ w f(x) cell by cell, ``weights`` w (count,) and error ``variance`` in the sample of all cells."""
 
     surroundings: Surroundings
     weights: Tensor
+    variance: float
 
     def mean(self, fields: Tensor) -> Tensor:
-        """Anomalies expected of ``fields`` (n, cell), the same shape."""
-        whole = fields.reshape(-1, *self.surroundings.mask.shape)
-        parts = [self.surroundings(part) @ self.weights for part in whole.split(AT_ONCE)]
-        return torch.cat(parts).reshape(fields.shape)
-
-
-def strengths(per_decade: int = 2, lowest: float = 1e-2, highest: float = 1e2) -> Sequence[float]:
-    """Even steps in the logarithm, to choose from."""
-    low, high = (torch.log10(torch.tensor(end, dtype=torch.float64)) for end in (lowest, highest))
-    return [float(10**e) for e in torch.linspace(float(low), float(high), 1 + round(per_decade * float(high - low)))]
+        """What is expected of cases (n, age, y, x), (n, y, x)."""
+        return torch.cat([self.surroundings(part) @ self.weights for part in fields.split(AT_ONCE)])
 
 
 def _smoothed(fields: Tensor, scale: float) -> Tensor:

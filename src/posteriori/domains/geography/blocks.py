@@ -42,7 +42,6 @@ def coarser(grid: MapGrid, size: int) -> MapGrid:
         a, b, c, d, e, f = grid.transform
         plain = MapGrid(shape, (a * size, b * size, c, d * size, e * size, f), grid.crs)
         return replace(plain, y=_mean_axis(grid.y, size), x=_mean_axis(grid.x, size))
-    assert grid.y is not None and grid.x is not None
     return MapGrid(shape, None, grid.crs, _mean_axis(grid.y, size), _mean_axis(grid.x, size))
 
 

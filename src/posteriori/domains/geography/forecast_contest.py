@@ -10,29 +10,29 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from posteriori.audit.scores import crps_gaussian
-from posteriori.core.covariance import ScaledCovariance
+from posteriori.core import memory
+from posteriori.core.covariance import DenseCovariance
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.space import Space
 from posteriori.domains.geography.forecasting import (
-    LEVEL,
     Law,
     Past,
     Series,
+    dressed_factor,
+    dressed_score,
     linear_inverse,
-    normal_arm,
     on_grid,
     simple,
     surroundings,
     trial,
 )
 from posteriori.domains.geography.persistence import kept
-from posteriori.inference.conformal import conformal_quantile
-from posteriori.learn.ensemble_covariance import LocalisedCovariance, Localisation, choose
+from posteriori.learn.ensemble_covariance import Localisation, LocalisedCovariance, choose
 
 TAPERS = (4.0, 8.0, 16.0, 32.0)
 """Lengths [cells] to choose from, over which errors of the forecast go together."""
 LINEAR_INVERSE = "linear inverse model"
+REPAIRED = "linear inverse model, spread repaired"
 PERSISTENCE = "persistence"
 OURS = "forecast"
 
@@ -63,9 +63,9 @@ class Blend:
     factor: float
     crps: Mapping[str, float]
 
-    def mean(self, fields: Tensor) -> Tensor:
-        """Anomalies expected one lead after ``fields`` (n, cell)."""
-        return torch.stack([law.mean(fields) for law in self.members]).mean(0)
+    def mean(self, shown: Tensor) -> Tensor:
+        """Anomalies expected one lead after the latest of ``shown`` (n, age, cell), (n, cell)."""
+        return torch.stack([law.mean(shown) for law in self.members]).mean(0)
 
     @property
     def std(self) -> Tensor:
@@ -92,19 +92,20 @@ class Contest:
     factors: Mapping[str, float]
 
     @staticmethod
-    def learnt(
-        series: Series, within: Tensor, lead: float, scales: tuple[float, ...], folds: int, gap: float
-    ) -> Contest:
+    def learnt(series: Series, within: Tensor, lead: float, folds: int, gap: float) -> Contest:
         """Every choice is made on ``folds`` stretches of ``within`` that are left out in turn, ``gap`` hours away."""
         ahead = series.ahead(lead)
         families = {
             "simple": simple,
             LINEAR_INVERSE: linear_inverse,
-            "surroundings": partial(surroundings, scales=scales),
+            "surroundings": partial(surroundings, gap=gap),
         }
         trials = {name: trial(series, within, ahead, family, folds, gap) for name, family in families.items()}
-        best = {name: trials[name].best for name in (LINEAR_INVERSE, "surroundings")}
-        best["damped"] = "damped"
+        best = {
+            LINEAR_INVERSE: trials[LINEAR_INVERSE].best,
+            "surroundings": trials["surroundings"].best_centre,
+            "damped": "damped",
+        }
         past = Past.of(series, within, ahead)
         fitted = {**simple(past), **linear_inverse(past), **families["surroundings"](past)}
         errors = {name: trials["simple" if name == "damped" else name].errors[law] for name, law in best.items()}
@@ -117,12 +118,12 @@ class Contest:
     def forecasts(self, cases: Tensor) -> dict[str, Forecast]:
         """Laws of the fields at ``cases[:, 1]``, given those at ``cases[:, 0]``, in the unit of the fields."""
         series, cycle = self.past.series, self.past.cycle
-        now, base = self.past.anomalies[cases[:, 0]], cycle.at(series.hours[cases[:, 1]])
+        now, base = self.past.shown(cases[:, 0]), cycle.at(series.hours[cases[:, 1]])
         found = {OURS: Forecast(base + self.blend.mean(now), self.blend.std)}
         for name, law in self.rivals.items():
             found[name] = Forecast(base + law.mean(now), law.covariance.diagonal().sqrt())
         lim = found[LINEAR_INVERSE]
-        found[f"{LINEAR_INVERSE}, spread repaired"] = Forecast(lim.mean, self.factors[LINEAR_INVERSE] * lim.std)
+        found[REPAIRED] = Forecast(lim.mean, self.factors[LINEAR_INVERSE] * lim.std)
         pairs = self.past.pairs()
         raw = kept(*series.fields[pairs].unbind(1))
         found[PERSISTENCE] = Forecast(raw.mean(series.fields[cases[:, 0]]), raw.covariance.diagonal().sqrt())
@@ -132,7 +133,7 @@ class Contest:
         """What is expected one lead after the field at ``position``, (cell,)."""
         series = self.past.series
         later = series.hours[position] + self.past.ahead * series.step
-        return self.past.cycle.at(later[None])[0] + self.blend.mean(self.past.anomalies[position][None])[0]
+        return self.past.cycle.at(later[None])[0] + self.blend.mean(self.past.shown(torch.tensor([position])))[0]
 
     def posterior(self, space: Space, means: Tensor) -> Gaussian:
         """The joint law of fields with these ``means`` (case, cell): errors go together over the distance that makes
@@ -141,9 +142,11 @@ class Contest:
         history = on_grid(self.blend.errors, mask)
         tapers = [Localisation((length,)) for length in TAPERS if length < 2 * max(mask.shape)]
         taper = choose(space, history, tapers, blocks=4).best
-        covariance = LocalisedCovariance(space, space.flat(history), taper)
-        scale = torch.full((1,), self.blend.factor, dtype=torch.float64)
-        return Gaussian(space, on_grid(means, mask), ScaledCovariance(covariance, scale), problems={"case": None})
+        memory.require(
+            3 * 8 * space.size**2, f"errors of {space.size} cells that go together", "cut or coarsen the fields"
+        )
+        covariance = LocalisedCovariance(space, self.blend.factor * space.flat(history), taper).dense()
+        return Gaussian(space, on_grid(means, mask), DenseCovariance(covariance), problems={"case": None})
 
 
 def _blended(errors: Mapping[str, Tensor], laws: Mapping[str, Law], fold: Tensor) -> Blend:
@@ -153,24 +156,7 @@ def _blended(errors: Mapping[str, Tensor], laws: Mapping[str, Law], fold: Tensor
         for number in range(1, len(errors) + 1)
         for names in combinations(errors, number)
     }
-    scores = {names: _score(error, fold) for names, error in averages.items()}
+    scores = {names: dressed_score(error, fold) for names, error in averages.items()}
     best = min(scores, key=scores.__getitem__)
     named = {" + ".join(names): score for names, score in scores.items()}
-    return Blend([laws[name] for name in best], best, averages[best], _factor(averages[best], fold), named)
-
-
-def _score(error: Tensor, fold: Tensor) -> float:
-    """Mean CRPS when the spread of each stretch is that of the errors on the others."""
-    spread = _elsewhere(error, fold)
-    return float(crps_gaussian(torch.zeros_like(error), spread, error).mean())
-
-
-def _factor(error: Tensor, fold: Tensor) -> float:
-    """The conformal factor of that spread for intervals of LEVEL."""
-    return conformal_quantile(list(error.abs() / (normal_arm() * _elsewhere(error, fold))), LEVEL)
-
-
-def _elsewhere(error: Tensor, fold: Tensor) -> Tensor:
-    """Root-mean-square error of the other stretches, (case, cell)."""
-    spread = torch.stack([error[fold != f].square().mean(0).sqrt() for f in fold.unique()])
-    return spread[fold].clamp_min(1e-9 * float(spread.max()) + 1e-300)
+    return Blend([laws[name] for name in best], best, averages[best], dressed_factor(averages[best], fold), named)

@@ -18,10 +18,16 @@ from posteriori.domains.geography.daily_cycle import DailyCycle
 from posteriori.domains.geography.persistence import Persistence, climate, damped, kept
 from posteriori.inference.conformal import conformal_quantile
 from posteriori.learn.linear_inverse_model import LinearInverseModel
-from posteriori.learn.shared_regression import Moments, Surroundings, strengths
+from posteriori.learn.shared_regression import Moments, SharedRegression, Surroundings
 
 MODES = (2, 3, 5, 8, 12, 16)
 """Patterns of the linear inverse model to choose from."""
+STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+"""Of the ridge regression, to choose from."""
+AGES = (0, 2, 6, 12)
+"""How many fields back the fields are that a forecast may look at."""
+LOOKS = ((0,), (0, 2), (0, 6), (0, 12), (0, 6, 12))
+"""Sets of ages for the regression to choose from."""
 LEVEL = 0.9
 """Of the intervals that the spread is repaired for."""
 
@@ -31,8 +37,8 @@ class Law(Protocol):
 
     covariance: Covariance
 
-    def mean(self, fields: Tensor) -> Tensor:
-        """(n, cell) → (n, cell)."""
+    def mean(self, shown: Tensor) -> Tensor:
+        """(n, age, cell), the latest first, as :meth:`Past.shown` gives them → (n, cell)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,16 +100,17 @@ class Past:
     within: Tensor
     ahead: int
     cycle: DailyCycle
+    anomalies: Tensor
 
     @staticmethod
     def of(series: Series, within: Tensor, ahead: int) -> Past:
         """Those fields, and the daily cycle that they show."""
-        return Past(series, within, ahead, DailyCycle.fitted(series.hours[within], series.fields[within]))
+        cycle = DailyCycle.fitted(series.hours[within], series.fields[within])
+        return Past(series, within, ahead, cycle, series.fields - cycle.at(series.hours))
 
-    @property
-    def anomalies(self) -> Tensor:
-        """(n, cell)."""
-        return self.series.fields - self.cycle.at(self.series.hours)
+    def shown(self, first: Tensor) -> Tensor:
+        """Anomalies at ``first`` (n,) and :data:`AGES` before, (n, age, cell); none is before the first."""
+        return self.anomalies[(first[:, None] - torch.tensor(AGES)).clamp_min(0)]
 
     def pairs(self, ahead: int | None = None) -> Tensor:
         """Positions one lead (or ``ahead`` fields) apart, (p, 2).
@@ -121,52 +128,73 @@ Family = Callable[[Past], Mapping[str, Law]]
 """Several laws learnt from one past, by name."""
 
 
-def simple(past: Past) -> dict[str, Persistence]:
+@dataclass(frozen=True, eq=False)
+class Latest:
+    """A law that looks at the latest field alone."""
+
+    law: Persistence | LinearInverseModel
+
+    @property
+    def covariance(self) -> Covariance:
+        """Of its errors."""
+        return self.law.covariance
+
+    def mean(self, shown: Tensor) -> Tensor:
+        """(n, age, cell) → (n, cell)."""
+        return self.law.mean(shown[:, 0])
+
+
+@dataclass(frozen=True, eq=False)
+class Regressed:
+    """A regression on the surroundings of each cell in fields of some ``ages``."""
+
+    regression: SharedRegression
+    mask: Tensor
+    ages: tuple[int, ...]
+    covariance: Covariance
+
+    def mean(self, shown: Tensor) -> Tensor:
+        """(n, age, cell) → (n, cell)."""
+        at = [AGES.index(age) for age in self.ages]
+        return self.regression.mean(on_grid(shown[:, at], self.mask))[:, self.mask]
+
+
+def simple(past: Past) -> dict[str, Law]:
     """Climate, anomaly kept, anomaly damped."""
     now, then = past.anomalies[past.pairs()].unbind(1)
-    return {"climatology": climate(now, then), "anomaly persistence": kept(now, then), "damped": damped(now, then)}
+    laws = {"climatology": climate(now, then), "anomaly persistence": kept(now, then), "damped": damped(now, then)}
+    return {name: Latest(law) for name, law in laws.items()}
 
 
-def linear_inverse(past: Past) -> dict[str, LinearInverseModel]:
+def linear_inverse(past: Past) -> dict[str, Law]:
     """Linear inverse models of several numbers of patterns, learnt at lags that divide the lead."""
-    a = past.anomalies
-    within = a[past.within]
-    found = {}
+    within = past.anomalies[past.within]
+    found: dict[str, Law] = {}
     for lag in sorted({1, past.ahead // 4, past.ahead} - {0}):
         if past.ahead % lag:
             continue
         pairs = torch.searchsorted(past.within, past.pairs(lag))
         for modes in (m for m in MODES if m < min(within.shape)):
-            found[f"{modes} modes, lag {lag}"] = LinearInverseModel.fitted(within, pairs, past.ahead // lag, modes)
+            model = LinearInverseModel.fitted(within, pairs, past.ahead // lag, modes)
+            found[f"{modes} modes, lag {lag}"] = Latest(model)
     return found
 
 
-def surroundings(past: Past, scales: tuple[float, ...]) -> dict[str, Law]:
-    """Regressions on the surroundings of each cell, of several strengths; spread as their errors in the sample."""
-    mask = past.series.mask
-    a, pairs = past.anomalies, past.pairs()
-    told = Surroundings(mask, _contrast(past)[None], scales)
-    now, then = (on_grid(a[column], mask) for column in pairs.unbind(1))
-    moments = Moments.of(told, now, then)
+def surroundings(past: Past, gap: float) -> dict[str, Law]:
+    """Regressions on the surroundings of each cell: several strengths and looks back, none beyond ``gap`` [h]."""
+    mask, pairs = past.series.mask, past.pairs()
+    shown, then = past.shown(pairs[:, 0]), past.anomalies[pairs[:, 1]]
     found: dict[str, Law] = {}
-    for strength in strengths():
-        regression = moments.ridge(strength)
-        error = a[pairs[:, 1]] - _whole(regression.mean, a[pairs[:, 0]], mask)
-        found[f"strength {strength:.3g}"] = Masked(regression.mean, mask, DiagonalCovariance(error.square().mean(0)))
+    for ages in (ages for ages in LOOKS if max(ages) * past.series.step <= gap):
+        told = Surroundings(mask, _contrast(past)[None], ages=len(ages))
+        now = on_grid(shown[:, [AGES.index(age) for age in ages]], mask)
+        moments = Moments.of(told, now, on_grid(then, mask))
+        for strength in STRENGTHS:
+            regression = moments.ridge(strength)
+            spread = DiagonalCovariance(torch.full_like(then[0], max(regression.variance, 1e-300)))
+            name = f"{', '.join(map(str, ages))} fields back, strength {strength:g}"
+            found[name] = Regressed(regression, mask, ages, spread)
     return found
-
-
-@dataclass(frozen=True, eq=False)
-class Masked:
-    """A law whose mean knows the whole grid, asked about the defined cells."""
-
-    grid_mean: Callable[[Tensor], Tensor]
-    mask: Tensor
-    covariance: Covariance
-
-    def mean(self, fields: Tensor) -> Tensor:
-        """(n, cell) → (n, cell)."""
-        return _whole(self.grid_mean, fields, self.mask)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,8 +217,13 @@ class Trial:
 
     @property
     def best(self) -> str:
-        """The name of the least score."""
+        """The name of the least score, each with its own spread."""
         return min(self.crps, key=self.crps.__getitem__)
+
+    @property
+    def best_centre(self) -> str:
+        """The name of the least score when the spread of each stretch is that of the errors on the others."""
+        return min(self.errors, key=lambda name: dressed_score(self.errors[name], self.fold))
 
     def factor(self, name: str) -> float:
         """What its spread must be multiplied by for intervals of :data:`LEVEL` to hold as often."""
@@ -209,7 +242,7 @@ def trial(series: Series, within: Tensor, ahead: int, family: Family, folds: int
         if not len(pairs):
             raise DataError(f"a stretch left out is no longer than the lead of {ahead} fields; use fewer folds.")
         past = Past.of(series, split.train, ahead)
-        now, then = past.anomalies[pairs].unbind(1)
+        now, then = past.shown(pairs[:, 0]), past.anomalies[pairs[:, 1]]
         for name, law in family(past).items():
             error, std = then - law.mean(now), law.covariance.diagonal().sqrt()
             errors.setdefault(name, []).append(error)
@@ -242,11 +275,23 @@ def _contrast(past: Past) -> Tensor:
 
 
 def on_grid(cells: Tensor, mask: Tensor) -> Tensor:
-    """Defined cells (n, cell) as fields (n, y, x), zero elsewhere."""
-    whole = torch.zeros(len(cells), *mask.shape, dtype=cells.dtype)
-    whole[:, mask] = cells
+    """Defined cells (*batch, cell) as fields (*batch, y, x), zero elsewhere."""
+    whole = torch.zeros(*cells.shape[:-1], *mask.shape, dtype=cells.dtype)
+    whole[..., mask] = cells
     return whole
 
 
-def _whole(mean: Callable[[Tensor], Tensor], fields: Tensor, mask: Tensor) -> Tensor:
-    return mean(on_grid(fields, mask))[:, mask]
+def dressed_score(error: Tensor, fold: Tensor) -> float:
+    """Mean CRPS of errors (case, cell) when the spread of each stretch is that of the errors on the others."""
+    return float(crps_gaussian(torch.zeros_like(error), elsewhere(error, fold), error).mean())
+
+
+def dressed_factor(error: Tensor, fold: Tensor) -> float:
+    """The conformal factor of that spread for intervals of :data:`LEVEL`."""
+    return conformal_quantile(list(error.abs() / (normal_arm() * elsewhere(error, fold))), LEVEL)
+
+
+def elsewhere(error: Tensor, fold: Tensor) -> Tensor:
+    """Root-mean-square error of the other stretches, (case, cell)."""
+    spread = torch.stack([error[fold != f].square().mean(0).sqrt() for f in fold.unique()])
+    return spread[fold].clamp_min(1e-9 * float(spread.max()) + 1e-300)

@@ -27,7 +27,7 @@ SPIN_UP = 300
 
 @dataclass(frozen=True, eq=False)
 class MovingWeather:
-    """x(t + 1 h) = M x(t) + noise over a mean that falls with height, and a daily cycle that is stronger in the valleys.
+    """x(t + 1 h) = M x(t) + noise over a mean that falls with height, and a daily cycle, stronger in valleys.
 
     M carries the anomaly x with a steady wind, spreads it and damps it; the noise is smooth in space and stronger over
     high ground. Given x(t), x(t + τ) is N(M^τ x, Σ_k M^k Q M^kᵀ), the Kalman forecast from a field known exactly.

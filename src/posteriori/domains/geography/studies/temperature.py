@@ -1,0 +1,359 @@
+"""Temperature some hours ahead: fields with their spread, and the probability of exceeding thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from posteriori.audit.rasters.splits import hours, time_blocks, time_split
+from posteriori.audit.reliability import reliability_curve
+from posteriori.audit.report import Figure, Gate, Report
+from posteriori.audit.scores import brier
+from posteriori.core.errors import DataError, OptionError
+from posteriori.core.gaussian import Gaussian
+from posteriori.core.random import Rng
+from posteriori.core.raster import Kind, Layers, Raster
+from posteriori.core.run import Context, digest, references
+from posteriori.domains.geography import forecast_pictures as draw
+from posteriori.domains.geography.forecast_contest import LINEAR_INVERSE, OURS, PERSISTENCE, REPAIRED, Contest, Forecast
+from posteriori.domains.geography.forecast_scores import Judged, cell_shares, exceedance
+from posteriori.domains.geography.forecasting import Series, on_grid
+from posteriori.domains.geography.maps import Panel, maps_picture
+from posteriori.domains.geography.moving_weather import MovingWeather, over_the_dem
+from posteriori.domains.geography.raster import read_raster, write_rasters
+from posteriori.domains.picture import Colours, calibration_picture, reliability_picture
+from posteriori.domains.study import Outcome
+from posteriori.learn.linear_inverse_model import LinearInverseModel
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Picture
+
+HOURS = 600
+"""Fields of the made-up weather."""
+SHARE = 0.72
+"""Of the fields, from the first on, that are learnt from where no hour is given."""
+START = np.datetime64("2019-03-01T00:00:00")
+EXACT = "exact law"
+RANKS = 20
+"""Members of the ensemble that the rank histogram is drawn for."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Fields some hours ahead from those at hand, held against persistence, a linear inverse model and the climate.
+
+    Every cell's anomaly about the daily cycle is regressed on its surroundings with coefficients that all cells share;
+    strength, partners of the average and spread are chosen on stretches of the past that are left out in turn. Without
+    data the weather is made up over the elevation model that ships, and the exact law of its forecasts is known.
+    """
+
+    data: Path | None = None
+    """Fields at even times (NetCDF, Zarr or GeoTIFF); none makes weather up over the elevation model that ships."""
+    variable: str | None = None
+    """Which variable of the file, where it holds several."""
+    lead: float = 6.0
+    """How far ahead [h]."""
+    leads: tuple[float, ...] = (3.0, 12.0, 24.0)
+    """Further leads [h] for the picture of skill; none for no others."""
+    thresholds: tuple[float, ...] = ()
+    """Levels [unit of the data] whose exceedance is forecast; none for the 10 % and 90 % points of the past."""
+    last_train: float | None = None
+    """Last hour learnt from, counted from the first field; none for 72 % of all."""
+    first_test: float | None = None
+    """First hour forecast from, none for the first beyond the gap."""
+    gap: float = 40.0
+    """Hours between what is learnt from and what is tested or left out."""
+    folds: int = 4
+    """Stretches of the past that are left out in turn."""
+    block: float = 24.0
+    """Hours that go together when scores are resampled."""
+    draws: int = 200
+    """Draws of the joint law behind each probability."""
+    quick: bool = False
+    """No further leads, half the draws."""
+
+    def __post_init__(self) -> None:
+        for name in ("lead", "gap", "block"):
+            if not getattr(self, name) > 0:
+                raise OptionError(f"{name}={getattr(self, name):g} must be a positive number of hours.")
+        if not all(lead > 0 for lead in self.leads):
+            raise OptionError(
+                f"leads={','.join(f'{lead:g}' for lead in self.leads)} must be positive numbers of hours."
+            )
+        if not 2 <= self.folds <= 20 or not 50 <= self.draws <= 10_000:
+            raise OptionError(f"folds={self.folds}, draws={self.draws}: 2 to 20, and 50 to 10,000.")
+
+    def __call__(self, context: Context) -> Outcome:
+        """Learn on the past, forecast the later fields, judge."""
+        weather: MovingWeather | None = None
+        if self.data is None:
+            weather, raster = _made_up(context)
+        else:
+            raster = read_raster(self.data, self.variable)
+        return _Findings.of(self, raster, weather, context).outcome()
+
+
+@dataclass(frozen=True, eq=False)
+class _Findings:
+    """All that was learnt and measured for one lead."""
+
+    study: Study
+    raster: Raster
+    series: Series
+    contest: Contest
+    cases: Tensor
+    judged: Judged
+    posterior: Gaussian
+    probabilities: Mapping[float, Tensor]
+    by_lead: Mapping[float, Mapping[str, float]]
+
+    @staticmethod
+    def of(study: Study, raster: Raster, weather: MovingWeather | None, context: Context) -> _Findings:
+        series = series_of(raster)
+        within, test = _split(study, series)
+        others = () if study.quick else tuple(lead for lead in study.leads if lead != study.lead)
+        rng, by_lead = context.rng, {}
+        for lead in context.progress(sorted((*others, study.lead)), "leads"):
+            contest = Contest.learnt(series, within, lead, study.folds, study.gap)
+            cases = series.pairs(test, contest.past.ahead)
+            if not len(cases):
+                raise DataError(f"no field {lead:g} h after another from hour {float(series.hours[test[0]]):g} on.")
+            forecasts = contest.forecasts(cases)
+            if weather is not None:
+                forecasts[EXACT] = _exact(weather, series, cases)
+            blocks = time_blocks(series.hours[cases[:, 1]].numpy(), study.block)
+            truth = series.fields[cases[:, 1]]
+            judged = Judged(forecasts, truth, cell_shares(raster.grid, series.mask), blocks, rng.child("scores"))
+            by_lead[lead] = {name: float(found.mean()) for name, found in judged.crps.items()}
+            if lead == study.lead:
+                found = contest, cases, judged
+        contest, cases, judged = found
+        space = replace(raster.space, mask=None if bool(series.mask.all()) else series.mask)
+        posterior = contest.posterior(space, judged.forecasts[OURS].mean)
+        levels = study.thresholds or _levels(series.fields[within])
+        draws = study.draws // 2 if study.quick else study.draws
+        probabilities = {
+            level: exceedance(posterior, level, draws, rng.child("exceedance", str(level))) for level in levels
+        }
+        return _Findings(study, raster, series, contest, cases, judged, posterior, probabilities, by_lead)
+
+    def outcome(self) -> Outcome:
+        report = Report(f"{self.raster.name} {self.study.lead:g} h ahead", tuple(self._figures()))
+        return Outcome(
+            scores={**{figure.name: figure.value for figure in report}, **self._told()},
+            report=report,
+            pictures=self._pictures(),
+            posterior=self._ahead(),
+            tables={"laws": self._laws(), "leads": self._leads(), "left_out": self._left_out()},
+            files={"forecast.nc": self._write},
+            data={self.raster.name: digest(torch.from_numpy(self.raster.values).nan_to_num(nan=0.0))},
+            references=references(*self.contest.rivals.values()) + LinearInverseModel.references,
+        )
+
+    def _figures(self) -> list[Figure]:
+        judged, unit = self.judged, self.raster.unit
+        own, coverage, skill = judged.mean(judged.crps[OURS]), judged.mean(judged.coverage()), judged.spread_skill()
+        slack = 0.03 + 2 * coverage.standard_error
+        figures = [
+            Figure("crps", own.value, own.standard_error, unit),
+            Figure("rmse", float(judged.squares[OURS].mean().sqrt()), unit=unit),
+            Figure("coverage90", coverage.value, coverage.standard_error, gate=Gate(0.9 - slack, 0.9 + slack)),
+            Figure("spread_skill", skill.value, skill.standard_error),
+        ]
+        rivals = {"persistence": PERSISTENCE, "linear_inverse": self._inverse, "damped": "damped"}
+        for name, rival in {**rivals, "climatology": "climatology"}.items():
+            gate = Gate(high=1.0) if name in ("persistence", "linear_inverse") else None
+            figures.append(self._over(f"crps_over_{name}", judged.crps[OURS], judged.crps[rival], gate))
+        if EXACT in judged.forecasts:
+            figures.append(self._over("crps_over_exact", judged.crps[OURS], judged.crps[EXACT], Gate(high=1.2)))
+        for level, field in self.probabilities.items():
+            own_brier = brier(field[:, self.series.mask], (judged.truth > level).double()) @ judged.weights
+            climate = judged.brier("climatology", level)
+            figures.append(self._over(f"brier_over_climatology_{level:g}", own_brier, climate, Gate(high=1.0)))
+        return figures
+
+    def _over(self, name: str, ours: Tensor, theirs: Tensor, gate: Gate | None) -> Figure:
+        """A ratio of mean scores with its interval over resampled days."""
+        ratio = self.judged.ratio(ours, theirs)
+        note = f"{float(ours.mean()):.4g} against {float(theirs.mean()):.4g}; 95 %: {ratio.low:.3f} to {ratio.high:.3f}"
+        return Figure(name, ratio.value, ratio.standard_error, gate=gate, note=note)
+
+    @property
+    def _inverse(self) -> str:
+        """The linear inverse model with its own spread or with a repaired one, whichever did better."""
+        names = (LINEAR_INVERSE, REPAIRED)
+        return min(names, key=lambda name: float(self.judged.crps[name].mean()))
+
+    def _told(self) -> dict[str, float | str | int]:
+        """What was chosen, and what the rivals scored."""
+        judged, contest = self.judged, self.contest
+        rivals = {name: float(found.mean()) for name, found in judged.crps.items() if name != OURS}
+        return {
+            **{f"{name.replace(', ', '.').replace(' ', '_')}.crps": value for name, value in rivals.items()},
+            "cases": len(self.cases),
+            "average_of": " + ".join(f"{name} ({contest.chosen[name]})" for name in contest.blend.names),
+            "spread_factor": contest.blend.factor,
+            "thresholds": ", ".join(f"{level:g} {self.raster.unit}" for level in self.probabilities),
+        }
+
+    def _ahead(self) -> Gaussian:
+        """The law of the field one lead after the last."""
+        location = on_grid(self.contest.ahead_of(len(self.series.hours) - 1)[None], self.series.mask)[0]
+        return Gaussian(self.posterior.space, location, self.posterior.covariance)
+
+    def _write(self, path: Path) -> None:
+        """Mean, spread and probabilities of the field one lead after the last, as rasters."""
+        law, last = self._ahead(), self.raster.times[-1]
+        then = last + np.timedelta64(round(self.study.lead * 3600), "s")
+        here = replace(self.raster.select([-1]), layers=Layers.at(np.array([then])))
+        name, mask = self.raster.name, self.series.mask
+        found = {f"{name}_mean": law.center(), f"{name}_std": law.spread()}
+        rasters = [here.derived(key, _defined(field, mask)[None]) for key, field in found.items()]
+        for level in self.probabilities:
+            chance = exceedance(law, level, self.study.draws, Rng(0).child("ahead", str(level)))
+            rasters.append(here.derived(f"{name}_above_{level:g}", _defined(chance, mask)[None], "1"))
+        write_rasters(rasters, path)
+
+    def _laws(self) -> pd.DataFrame:
+        judged, unit = self.judged, self.raster.unit
+        rows = []
+        for name, found in judged.crps.items():
+            row: dict[str, str | float] = {"law": name, f"CRPS [{unit}]": float(found.mean())}
+            row[f"RMSE [{unit}]"] = float(judged.squares[name].mean().sqrt())
+            row["coverage of 90 %"] = float(judged.coverage(name).mean())
+            row["spread over skill"] = judged.spread_skill(name).value
+            for level in self.probabilities:
+                row[f"Brier above {level:g} {unit}"] = float(judged.brier(name, level).mean())
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+    def _leads(self) -> pd.DataFrame:
+        unit = self.raster.unit
+        rows = [{"lead [h]": lead, **found} for lead, found in self.by_lead.items()]
+        return pd.DataFrame(rows).rename(columns=lambda name: name if "[" in name else f"{name}: CRPS [{unit}]")
+
+    def _left_out(self) -> pd.DataFrame:
+        scores = self.contest.blend.crps
+        return pd.DataFrame({"average of": scores.keys(), f"CRPS left out [{self.raster.unit}]": scores.values()})
+
+    def _pictures(self) -> dict[str, Callable[[], Picture]]:
+        judged, lead = self.judged, f"{self.study.lead:g} h"
+        shown = [OURS, self._inverse, PERSISTENCE]
+        pits = {name: judged.pit(name) for name in shown}
+        pictures: dict[str, Callable[[], Picture]] = {
+            f"One forecast {lead} ahead beside what came": partial(maps_picture, self._panels(), self.raster.grid),
+            f"Where truths fall among {RANKS} members": partial(
+                draw.ranks_picture, {name: (pit * (RANKS + 1)).long() for name, pit in pits.items()}, RANKS
+            ),
+            "Coverage of the central interval of every level": partial(
+                calibration_picture, {name: pit.reshape(-1) for name, pit in pits.items()}
+            ),
+        }
+        for level, field in self.probabilities.items():
+            curve = reliability_curve(field[:, self.series.mask], (judged.truth > level).double())
+            event = f"{self.raster.name} exceeds {level:g} {self.raster.unit}"
+            pictures[f"Stated and observed: {event}"] = partial(reliability_picture, curve, event)
+        if len(self.by_lead) > 1:
+            leads = list(self.by_lead)
+            scores = {name: [self.by_lead[h][name] for h in leads] for name in self.by_lead[leads[0]]}
+            pictures["Scores by lead"] = partial(draw.skill_picture, leads, scores, self.raster.unit)
+        return pictures
+
+    def _panels(self) -> dict[str, Panel]:
+        """The case whose score is the median one."""
+        at = int(self.judged.crps[OURS].argsort()[len(self.cases) // 2])
+        unit, mask = self.raster.unit, self.series.mask
+        values, spread = Colours(f"{self.raster.name} [{unit}]"), Colours(f"standard deviation [{unit}]", 0.0)
+        now, then = self.series.fields[self.cases[at]]
+        one = Gaussian(self.posterior.space, self.posterior.location[at], self.posterior.covariance)
+        members = one.sample(2, self.judged.rng.child("members"))
+        on = partial(_defined, mask=mask)
+        panels = {
+            f"at hand, hour {float(self.series.hours[self.cases[at, 0]]):g}": Panel(
+                on(on_grid(now[None], mask)[0]), values
+            ),
+            f"truth {self.study.lead:g} h later": Panel(on(on_grid(then[None], mask)[0]), values),
+            "forecast: mean": Panel(on(one.center()), values),
+            "one member": Panel(on(members[0]), values),
+            "another member": Panel(on(members[1]), values),
+            "spread": Panel(on(one.spread()), spread),
+        }
+        error = on_grid((then - self.judged.forecasts[OURS].mean[at])[None], mask)[0]
+        panels["truth less mean"] = Panel(on(error), Colours(f"error [{unit}]", centred=True))
+        chance = Colours("probability", 0.0, 1.0)
+        for level, field in self.probabilities.items():
+            panels[f"above {level:g} {unit}"] = Panel(on(field[at]), chance)
+        return panels
+
+
+def series_of(raster: Raster) -> Series:
+    """The fields of a raster in time, at cells that are observed always; cells that never are, are left out.
+
+    Raises:
+        DataError: layers without times, nothing observed, or cells with gaps now and then.
+    """
+    if not raster.layers.timed or len(raster.times) < 4:
+        raise DataError(f"{raster.name} has {len(raster.stored)} layer(s); a forecast needs four fields with times.")
+    ever, always = raster.observed.any(0), raster.observed.all(0)
+    if not ever.any():
+        raise DataError(f"{raster.name} has no value at all; check nodata and the variable.")
+    if raster.kind.classes or raster.kind is Kind.CIRCULAR:
+        raise DataError(f"{raster.name} is {raster.kind.value}; this forecast is for continuous quantities.")
+    if min(raster.grid.shape) < 4:
+        raise DataError(f"{raster.name} has {raster.grid.shape} cells; slopes need four along each side.")
+    if (ever & ~always).any():
+        count = int((ever & ~always).sum())
+        raise DataError(
+            f"{count} cells of {raster.name} have gaps; fill them first: posteriori run geography/gap-filling."
+        )
+    times = raster.times
+    midnight = (times[0] - times[0].astype("datetime64[D]")) / np.timedelta64(1, "h")
+    mask = torch.from_numpy(always)
+    return Series(torch.from_numpy(hours(times) + midnight), torch.from_numpy(raster.values)[:, mask], mask)
+
+
+def _made_up(context: Context) -> tuple[MovingWeather, Raster]:
+    weather, grid = over_the_dem()
+    _, fields = weather.fields(HOURS, context.rng.child("weather"))
+    layers = Layers.at(START + np.arange(HOURS) * np.timedelta64(1, "h"))
+    stored = fields.reshape(HOURS, *grid.shape).numpy()
+    return weather, Raster("temperature", stored, grid, "K", nodata=float("nan"), layers=layers)
+
+
+def _exact(weather: MovingWeather, series: Series, cases: Tensor) -> Forecast:
+    """The law that made the weather, given the whole field at hand."""
+    carried, covariance = weather.forecast(int(cases[0, 1] - cases[0, 0]))
+    now, then = cases.unbind(1)
+    anomalies = series.fields[now] - weather.cycle(series.hours[now])
+    mean = weather.cycle(series.hours[then]) + anomalies @ carried.mT
+    return Forecast(mean, covariance.diagonal().sqrt())
+
+
+def _split(study: Study, series: Series) -> tuple[Tensor, Tensor]:
+    """Positions to learn from and to forecast from, more than the gap apart."""
+    start, span = float(series.hours[0]), len(series.hours)
+    since = series.hours - start
+    last = study.last_train if study.last_train is not None else float(since[max(int(SHARE * span) - 1, 0)])
+    first = study.first_test if study.first_test is not None else last + study.gap + series.step
+    split = time_split(since.numpy(), last, first, study.gap)
+    return split.train, split.test
+
+
+def _levels(past: Tensor) -> tuple[float, ...]:
+    """The 10 % and 90 % points of all values of the past, to three digits of their distance."""
+    low, high = np.quantile(past.numpy(), [0.1, 0.9])
+    digits = int(2 - np.floor(np.log10(max(high - low, 1e-12))))
+    return (round(float(low), digits), round(float(high), digits))
+
+
+def _defined(field: Tensor, mask: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """A field with NaN where it is not defined."""
+    return np.where(mask.numpy(), field.numpy(), np.nan)
