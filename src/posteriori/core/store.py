@@ -104,6 +104,14 @@ class Store:
         except (SafetensorError, OSError, ValueError) as error:
             raise StoreError(f"{path} is damaged ({error}); delete it and start that part again.") from error
 
+    def has(self, name: str) -> bool:
+        """Whether something is kept under ``name``."""
+        return (self.folder / f"{name}.safetensors").exists()
+
+    def remove(self, name: str) -> None:
+        """Forget what is kept under ``name``, if anything."""
+        (self.folder / f"{name}.safetensors").unlink(missing_ok=True)
+
     def once(self, name: str, make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """What is kept under ``name``, made and kept first if need be."""
         found = self.load(name)

@@ -124,17 +124,22 @@ class DPMSolver2M:
         for low, then in pairwise(sigmas):
             x, now = self.churn(x, low, steps, rng)
             x0 = denoiser(x, now)
-            aim = x0
-            if before is not None and float(then) > 0:
-                ratio = (now / then).log() / (before[1] / now).log()
-                aim = x0 + (0.5 * ratio).to(x) * (x0 - before[0])
-            x = aim + (then / now).to(x) * (x - aim)
+            x = multistep(x, x0, now, then, before)
             before = x0, now
         return x
 
     def evaluations(self, steps: int) -> int:
         """One a step."""
         return steps
+
+
+def multistep(x: Tensor, x0: Tensor, now: Tensor, then: Tensor, before: tuple[Tensor, Tensor] | None) -> Tensor:
+    """One step of :class:`DPMSolver2M` from ``now`` to ``then``; ``before`` is x̂₀ of the step before and its level."""
+    aim = x0
+    if before is not None and float(then) > 0:
+        ratio = (now / then).log() / (before[1] / now).log()
+        aim = x0 + (0.5 * ratio).to(x) * (x0 - before[0])
+    return aim + (then / now).to(x) * (x - aim)
 
 
 @torch.no_grad()
