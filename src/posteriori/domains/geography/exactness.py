@@ -89,7 +89,7 @@ def two_regimes(space: Space) -> MixtureField:
 
 
 def questions(space: Space, rng: Rng) -> dict[str, Asked]:
-    """A mask with a hole, block means, points between centres with errors of their own, and lines of sight."""
+    """A mask with a hole, block means, points between centres with errors of their own, lines of sight; unit cells."""
     mask = rng.child("mask").uniform(space.shape) < 0.3
     low, high = space.shape[0] // 4, space.shape[0] // 4 + space.shape[0] // 2
     mask[low:high, low:high] = False
@@ -98,17 +98,19 @@ def questions(space: Space, rng: Rng) -> dict[str, Asked]:
     points = (last * rng.child("points").uniform((20, 2))).numpy()
     errors = 0.05 * 10 ** rng.child("errors").uniform((20,))
     starts, ends = ((last * rng.child(name).uniform((15, 2))).numpy() for name in ("starts", "ends"))
-    labels = [space.labels(dim).astype(np.float64) for dim in space.dims]
-    place = [
-        np.stack([np.interp(p[:, i], np.arange(len(a)), a) for i, a in enumerate(labels)], 1)
-        for p in (points, starts, ends)
-    ]
     return {
         "mask": Asked(Selection.where(space, mask), torch.tensor(0.1).double()),
         "blocks": Asked(areal_means(space, blocks(space, size)), torch.tensor(0.05).double()),
-        "points": Asked(point_values(space, place[0]), errors),
-        "lines": Asked(line_of_sight(space, place[1], place[2]), torch.tensor(0.05).double()),
+        "points": Asked(point_values(space, points), errors),
+        "lines": Asked(line_of_sight(space, starts, ends), torch.tensor(0.05).double()),
     }
+
+
+def doubtful(space: Space, rng: Rng) -> Asked:
+    """Ten points with large errors: too few to be sure of a regime."""
+    last = torch.tensor(space.shape, dtype=torch.float64) - 1
+    points = (last * rng.uniform((10, 2))).numpy()
+    return Asked(point_values(space, points), torch.tensor(0.3).double())
 
 
 def target_of(asked: Asked, prior: GaussianField | MixtureField, scale: float) -> Inverse:
