@@ -37,7 +37,7 @@ def test_log_z_of_far_modes_is_right_within_its_error(resample: float) -> None:
     target = far_modes()
     method = Annealed(wide_gaussian(target.space, 15.0), 1600, 16, resample=resample, share=0.8)
     found = [infer(target, method, seed=seed) for seed in range(8)]
-    z = torch.stack([f.log_evidence / f.log_evidence_error for f in found])  # type: ignore[operator]
+    z = torch.stack([f.log_evidence / f.log_evidence_error for f in found])  # type: ignore[operator, arg-type]
     assert float(z.mean().abs()) < SURE / 8**0.5
     assert 0.4 < float(z.square().mean().sqrt()) < 2.2
 

@@ -137,7 +137,7 @@ def test_files_that_cannot_be_read_are_refused_by_name(tmp_path: Path) -> None:
         read_samples(_file(tmp_path, "text.npy", x=np.array([["a", "b"]])))
     with pytest.raises(DataError, match="give real numbers"):
         read_samples(_file(tmp_path, "flat.npy", x=rows[:, 0]))
-    with pytest.raises(DataError, match=r"holds y; give x"):
+    with pytest.raises(DataError, match=r"holds y; x are the rows"):
         read_samples(_file(tmp_path, "named.npz", y=rows))
     with pytest.raises(DataError, match=r"log_q of short\.npz"):
         read_samples(_file(tmp_path, "short.npz", x=rows, log_q=np.zeros(59)))

@@ -43,7 +43,7 @@ def test_own_configurations_are_held_against_the_exact_torus(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.ones((3, 4, 5)), r"shape \(n, L, L\)"),
+        (np.ones((3, 4, 5)), r"configurations \(n, L, L\)"),
         (np.array([[[1, -1, 1], [1, 0, 1], [1, 1, 1]]]), r"spin \(0, 1, 1\) is 0"),
         (np.array([[[1, -1, np.nan], [1, 1, 1], [1, 1, 1]]]), "nan"),
         (np.array([[["up"]]]), "spins are numbers"),
@@ -59,8 +59,14 @@ def test_files_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
     (tmp_path / "own.npy").write_text("spins")
     with pytest.raises(DataError, match="cannot be read"):
         read_configurations(tmp_path / "own.npy")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"none\.npy is no file; give configurations"):
         read_configurations(tmp_path / "none.npy")
+
+
+def test_renormalisation_looks_at_its_file_before_all_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(renormalisation, "pilot", lambda *_: pytest.fail("it computed first"))
+    with pytest.raises(DataError, match="is no file"):
+        renormalisation.Study(data=tmp_path / "none.npy")(Context(Rng(0)))
 
 
 @pytest.mark.parametrize(

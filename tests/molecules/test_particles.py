@@ -118,6 +118,7 @@ def test_rows_that_are_none_are_refused(rows: np.ndarray, says: str, tmp_path: P
     [
         dw4.Study(temperature=0.0),
         dw4.Study(temperature=float("nan")),
+        dw4.Study(temperature=1e6),
         dw4.Study(particles=1),
         dw4.Study(chains=1),
         dw4.Study(effective=10),

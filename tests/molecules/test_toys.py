@@ -139,6 +139,7 @@ def test_shipped_weights_are_small() -> None:
     ("options", "said"),
     [
         ({"draws": 1000}, "draws=1000"),
+        ({"draws": 5000, "quick": True}, "draws=5000: .* from 8,192 .* an eighth"),
         ({"steps": 0}, "steps=0"),
         ({"temperature": 9.0}, "outside 10 to 20"),
         ({"temperature": 12.0, "train": False}, "train=yes"),

@@ -78,7 +78,8 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
         strange = sorted(set(archive.files) - known)
         if strange or ROWS not in archive.files:
             raise DataError(
-                f"{path.name} holds {', '.join(archive.files)}; give {ROWS}, and of {sorted(known)} no other."
+                f"{path.name} holds {', '.join(archive.files) or 'nothing'}; {ROWS} are the rows (row, …), and "
+                f"{', '.join((*FIGURES, CHAIN))} may stand beside: write them with numpy.savez({ROWS}=…)."
             )
         try:
             return {name: archive[name] for name in archive.files}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,13 +128,16 @@ def read_configurations(path: Path) -> Tensor:
     Raises:
         DataError: no such file, no square configurations, too small ones, or values other than ±1.
     """
+    wanted = "give configurations (n, L, L) of -1 and +1, written with numpy.save"
+    if not path.is_file():
+        raise DataError(f"data={path} is no file; {wanted}.")
     try:
         found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as problem:
-        raise DataError(f"{path} cannot be read as a NumPy array ({problem}); write it with numpy.save.") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        raise DataError(f"data={path} cannot be read as a NumPy array; {wanted}.") from None
     if not isinstance(found, np.ndarray) or found.ndim != 3 or found.shape[1] != found.shape[2] or not len(found):
-        shape = found.shape if isinstance(found, np.ndarray) else "an archive"
-        raise DataError(f"{path} holds {shape}; configurations have the shape (n, L, L).")
+        shape = f"an array {found.shape}" if isinstance(found, np.ndarray) else "an archive of arrays"
+        raise DataError(f"data={path} holds {shape}; {wanted}.")
     if found.dtype.kind not in "iuf":
         raise DataError(f"{path} holds {found.dtype}; spins are numbers, -1 or +1.")
     wrong = np.argwhere(np.abs(found.astype(np.float64)) != 1)

@@ -32,6 +32,8 @@ SLOW = NAMES[:4]
 BINS = 400
 SHOWN = 4000
 """Rows that are kept for pictures and the posterior."""
+TEMPERATURES = (0.1, 100.0)
+"""At which clusters are sampled; below hardly a particle moves, above they fly apart."""
 EARLY = 800
 """Transitions of the pilot that says how often to look."""
 
@@ -59,9 +61,16 @@ class Cluster:
         return (n - 1) * d
 
     def target(self, temperature: float) -> Boltzmann:
-        """exp(-U / temperature) of centred positions."""
-        if not (temperature > 0 and np.isfinite(temperature)):
-            raise OptionError(f"temperature={temperature:g} is none; give a positive number [kT at temperature 1].")
+        """exp(-U / temperature) of centred positions.
+
+        Raises:
+            OptionError: a temperature at which no sampler here moves.
+        """
+        low, high = TEMPERATURES
+        if not low <= temperature <= high:
+            raise OptionError(
+                f"temperature={temperature:g}: from {low:g} to {high:g} [kT in the potential's unit]; 1 is usual"
+            )
         return Boltzmann(self.potential @ Centred(self.potential.domain), 1 / temperature)
 
 

@@ -40,6 +40,8 @@ SAMPLER = HMC(draws=200, warmup=100, chains=16, steps=6)
 BINS = 40
 KEPT = 65_536
 """Rows written to the run's file."""
+QUICK = 8
+"""A quick run draws one row for so many."""
 MOST_DRAWS, MOST_STEPS = 2**21, 100_000
 FRAME = 12.0
 """-log density of x [nats] within which the potential of mean force is shown."""
@@ -50,7 +52,7 @@ DEEP = 8.0
 
 @dataclass(frozen=True)
 class Asked:
-    """What the study of a toy is asked for, its options checked.
+    """What the study of a toy is asked for, its options checked; a quick run draws an eighth of ``draws``.
 
     Raises:
         OptionError: one that cannot be.
@@ -68,8 +70,12 @@ class Asked:
 
     def __post_init__(self) -> None:
         self.toy.target(self.temperature)  # refuses one that the box is not made for
-        if not 1024 <= self.draws <= MOST_DRAWS or self.draws % GROUPS:
-            raise OptionError(f"draws={self.draws}: a multiple of {GROUPS} from 1,024 to {MOST_DRAWS:,}.")
+        part = QUICK if self.quick else 1
+        if not 1024 * part <= self.draws <= MOST_DRAWS or self.draws % (GROUPS * part):
+            aside = " with --quick, which draws an eighth of them" if self.quick else ""
+            raise OptionError(
+                f"draws={self.draws}: a multiple of {GROUPS * part} from {1024 * part:,} to {MOST_DRAWS:,}{aside}."
+            )
         if not 50 <= self.steps <= MOST_STEPS:
             raise OptionError(f"steps={self.steps}: 50 to {MOST_STEPS:,}.")
         if not self.train and self.temperature != self.usual:
@@ -82,7 +88,7 @@ class Asked:
     def generator(self) -> BoltzmannGenerator:
         """Before training."""
         training = Training(steps=self.steps, transforms=3, bins=16)
-        return BoltzmannGenerator(self.draws, GROUPS, training)
+        return BoltzmannGenerator(self.draws // QUICK if self.quick else self.draws, GROUPS, training)
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,10 @@ class Study:
 
     def __call__(self, context: Context) -> Outcome:
         """Learn, draw, check."""
-        draws, train = (self.draws // 8, False) if self.quick else (self.draws, self.train)
+        train = self.train and not self.quick
         toy = double_well()
         windows = _windows(toy) if self.umbrella else None
-        asked = Asked(toy, self.temperature, USUAL, draws, self.steps, train, self.plain, self.quick, windows)
+        asked = Asked(toy, self.temperature, USUAL, self.draws, self.steps, train, self.plain, self.quick, windows)
         return answered(asked, context)
 
 

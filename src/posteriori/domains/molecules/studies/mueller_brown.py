@@ -34,6 +34,6 @@ class Study:
 
     def __call__(self, context: Context) -> Outcome:
         """Learn, draw, check."""
-        draws, train = (self.draws // 8, False) if self.quick else (self.draws, self.train)
-        asked = Asked(mueller_brown(), self.temperature, USUAL, draws, self.steps, train, self.plain, self.quick)
+        train = self.train and not self.quick
+        asked = Asked(mueller_brown(), self.temperature, USUAL, self.draws, self.steps, train, self.plain, self.quick)
         return answered(asked, context)

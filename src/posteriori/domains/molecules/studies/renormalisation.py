@@ -94,9 +94,10 @@ class Study:
     def __call__(self, context: Context) -> Outcome:
         """Learn, sample, cross."""
         self._check()
+        given = None if self.data is None else self._given(self.data)
         steps = max(500, self.steps // 5) if self.quick else self.steps
         coupling = pilot(context.rng.child("pilot"), 1600)
-        spins = self._training(coupling, context)
+        spins = configurations(TRAINING, coupling, 1000, context.rng.child("training")) if given is None else given
         shape, wanted = (self.block, self.block), self.target
         filters = learn_filters(spins, shape, questions(shape)[wanted], self.beta, context.child("filters"))
         rules = {name: one.rule for name, one in filters.items()}
@@ -132,13 +133,11 @@ class Study:
         if not 500 <= self.steps <= 1_000_000 or not self.beta > 1:
             raise OptionError(f"steps={self.steps}, beta={self.beta:g}: 500 to 1,000,000 steps, and beta above 1.")
 
-    def _training(self, coupling: float, context: Context) -> Tensor:
-        if self.data is None:
-            return configurations(TRAINING, coupling, 1000, context.rng.child("training"))
-        spins = read_configurations(self.data)
+    def _given(self, data: Path) -> Tensor:
+        spins = read_configurations(data)
         if spins.shape[-1] % self.block:
             raise DataError(
-                f"{self.data}: blocks of {self.block} × {self.block} do not fit {spins.shape[-1]} sites a side; "
+                f"data={data}: blocks of {self.block} × {self.block} do not fit {spins.shape[-1]} sites a side; "
                 "give block= a divisor."
             )
         return spins
