@@ -69,7 +69,7 @@ class Cluster:
         low, high = TEMPERATURES
         if not low <= temperature <= high:
             raise OptionError(
-                f"temperature={temperature:g}: from {low:g} to {high:g} [kT in the potential's unit]; 1 is usual"
+                f"temperature={temperature:g}: from {low:g} to {high:g} [kT in the potential's unit]; 1 is usual."
             )
         return Boltzmann(self.potential @ Centred(self.potential.domain), 1 / temperature)
 
