@@ -84,9 +84,10 @@ def ranks_picture(found: Mapping[str, Exactness]) -> Figure:
         histogram = rank_histogram(torch.cat(cells), exactness.draws, 10)
         share, even = histogram.counts / histogram.counts.sum(), histogram.expected / histogram.expected.sum()
         error = (even * (1 - even) / len(cells[0])).sqrt()
+        low, high = float((even - 2 * error).min()), float((even + 2 * error).max())
+        cell.axhspan(max(low, 0.0), high, color="0.92", zorder=0)
         cell.bar(range(len(share)), share, color=COLOURS[0], width=0.9)
-        cell.fill_between(range(len(share)), even - 2 * error, even + 2 * error, color="0.5", alpha=0.3, step="mid")
-        cell.plot(range(len(share)), even, color="0.3", linewidth=0.9, drawstyle="steps-mid")
+        cell.plot(range(len(share)), even, color="0.2", linewidth=0.9)
         cell.set_title(f"{question}: SBC p = {exactness.sbc_p:.2g}", fontsize=9)
         cell.set_xticks([0, len(share) - 1], ["lowest", "highest"])
     axes[0].set_ylabel("share of truths")
@@ -110,8 +111,8 @@ def class_picture(regimes: Regimes) -> Figure:
             cell.plot(exact[at], stated[at], "o", color=colour, markersize=3.5, label=f"truth of the {said}")
         cell.set_title(f"{name}\nr.m.s. error {regimes.scores[name].class_error:.2f}", fontsize=9)
         cell.set_aspect("equal")
+        cell.set_xlabel("exact P(first regime)", fontsize=9)
     axes[0].set_ylabel("stated P(first regime)")
-    figure.supxlabel("exact P(first regime)", fontsize=9)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     return figure
 
@@ -134,9 +135,8 @@ def cell_picture(regimes: Regimes, rng: Rng) -> Figure:
     figure = Figure(figsize=(5.6, 3.2), layout="constrained")
     axes = figure.subplots()
     for (name, values), colour in zip(rows.items(), COLOURS, strict=False):
-        axes.hist(
-            values.numpy(), BARS * 2, (span[0], span[-1]), density=True, histtype="step", color=colour, label=name
-        )
+        edges = np.linspace(span[0], span[-1], BARS + 1)
+        axes.stairs(np.histogram(values.numpy(), edges, density=True)[0], edges, color=colour, label=name)
     axes.plot(span, density, color="0.2", label="exact mixture")
     axes.axvline(float(regimes.truth[problem, row, column]), color="0.4", linestyle=":", label="truth")
     axes.set(xlabel=f"field at row {row}, column {column} [{regimes.law.space.unit}]", ylabel="density")
