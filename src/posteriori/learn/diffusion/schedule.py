@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import pi
+from math import pi, sqrt
 
 import torch
 from torch import Tensor
 
-from posteriori.core.errors import OptionError
+from posteriori.core.errors import DataError, OptionError
 
 TERMINAL = 1e-4
 """Largest ᾱ_T that counts as nothing left of the signal: 1 % of its amplitude."""
@@ -42,6 +42,23 @@ def geometric(steps: int, low: float = 0.002, high: float = 80.0) -> Tensor:
         raise OptionError(f"steps={steps}, low={low}, high={high}: at least one step and 0 < low < high are needed.")
     levels = high * (low / high) ** torch.linspace(0, 1, steps, dtype=torch.float64)
     return torch.cat([levels, levels.new_zeros(1)])
+
+
+def reach(values: Tensor, bias: float = 0.01) -> float:
+    """The noise level above which nothing is left of fields ``values`` (n, …): where to start, and to train up to.
+
+    A start from pure noise at σ draws a pattern of variance λ with a spread wrong by the share λ / 2σ². On a grid whose
+    cells go together the largest λ is hundreds of times that of a cell: levels made for unit images start too low.
+
+    Raises:
+        DataError: values that are not finite, or fewer than two fields.
+    """
+    if len(values) < 2 or not bool(torch.isfinite(values).all()):
+        raise DataError(
+            "the reach of the noise needs two or more fields of finite values; fill gaps by the mean first."
+        )
+    apart = (values - values.mean(0)).flatten(1).double()
+    return float(torch.linalg.matrix_norm(apart, 2) / sqrt((len(values) - 1) * 2 * bias))
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,21 +83,22 @@ class UNet(nn.Module):
         self.enter = Convolution(in_channels + condition_channels, width, periodic)
         sizes = [width * m for m in multiples]
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
-        self.halve, self.double = nn.ModuleList(), nn.ModuleList()
         kept, now = [], width
-        for scale, size in enumerate(sizes):
+        for size in sizes:
             for _ in range(blocks):
                 self.down.append(Block(now, size, told, periodic))
                 now = size
                 kept.append(now)
-            if scale + 1 < len(sizes):
-                self.halve.append(nn.AvgPool2d(2))
-        self.middle = nn.ModuleList([Block(now, now, told, periodic)])
-        self.attention = Attention(now, heads) if heads else None
-        for size in reversed(sizes):
+        self.before, self.after = Block(now, now, told, periodic), Block(now, now, told, periodic)
+        self.attention = Attention(now, heads) if heads else nn.Identity()
+        self.narrow = nn.ModuleList()
+        for scale, size in reversed(list(enumerate(sizes))):
             for _ in range(blocks):
                 self.up.append(Block(now + kept.pop(), size, told, periodic))
                 now = size
+            if scale:
+                self.narrow.append(nn.Conv2d(now, sizes[scale - 1], 1))
+                now = sizes[scale - 1]
         self.blocks = blocks
         self.norm = _norm(now)
         self.leave = Convolution(now, out_channels, periodic)
@@ -123,16 +124,13 @@ class UNet(nn.Module):
                 h = self.down[scale * self.blocks + at](h, told)
                 kept.append(h)
             if scale + 1 < scales:
-                h = self.halve[scale](h)
-        for block in self.middle:
-            h = block(h, told)
-        if self.attention is not None:
-            h = self.attention(h)
+                h = halved(h)
+        h = self.after(self.attention(self.before(h, told)), told)
         for scale in range(scales):
             for at in range(self.blocks):
                 h = self.up[scale * self.blocks + at](torch.cat([h, kept.pop()], 1), told)
             if scale + 1 < scales:
-                h = functional.interpolate(h, scale_factor=2, mode="nearest")
+                h = doubled(self.narrow[scale](h))
         left: Tensor = self.leave(functional.silu(self.norm(h)))
         return left[..., :height, :width]
 
@@ -237,6 +235,20 @@ class Attention(nn.Module):
         q, k, v = self.look(cells).reshape(n, -1, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         seen = functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, -1, c)
         return x + self.leave(seen).reshape(n, height, width, c).permute(0, 3, 1, 2)
+
+
+def halved(x: Tensor) -> Tensor:
+    """Means of 2 x 2 cells, (n, c, y/2, x/2); torch's pooling is slow in bfloat16."""
+    n, c, height, width = x.shape
+    rows = x.permute(0, 2, 3, 1).reshape(n, height // 2, 2, width // 2, 2 * c).sum(2)
+    return (0.25 * (rows[..., :c] + rows[..., c:])).permute(0, 3, 1, 2)
+
+
+def doubled(x: Tensor) -> Tensor:
+    """Every cell as 2 x 2 of itself, (n, c, 2 y, 2 x), in the precision of ``x``."""
+    n, c, height, width = x.shape
+    cells = x.permute(0, 2, 3, 1)[:, :, None, :, None].expand(n, height, 2, width, 2, c)
+    return cells.reshape(n, 2 * height, 2 * width, c).permute(0, 3, 1, 2)
 
 
 def _norm(channels: int) -> nn.GroupNorm:
