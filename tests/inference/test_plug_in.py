@@ -127,7 +127,7 @@ def test_an_exact_mixture_is_what_bayes_says() -> None:
     torch.testing.assert_close(found.mean(), (w[:, None] * x).sum(0) / w.sum(), atol=0.02, rtol=0)
     core = found.mixture()
     torch.testing.assert_close(
-        found.quantile((0.1, 0.9)), core.quantile(torch.tensor([0.1, 0.9]).double()), atol=1e-8, rtol=0
+        found.quantile((0.1, 0.9)), core.quantile(torch.tensor([0.1, 0.9], dtype=torch.float64)), atol=1e-8, rtol=0
     )
     torch.testing.assert_close(found.std(), core.spread())
     with pytest.raises(UnanswerableError, match="MixtureField"):

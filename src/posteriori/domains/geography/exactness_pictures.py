@@ -86,8 +86,8 @@ def ranks_picture(found: Mapping[str, Exactness]) -> Figure:
         error = (even * (1 - even) / len(cells[0])).sqrt()
         low, high = float((even - 2 * error).min()), float((even + 2 * error).max())
         cell.axhspan(max(low, 0.0), high, color="0.92", zorder=0)
-        cell.bar(range(len(share)), share, color=COLOURS[0], width=0.9)
-        cell.plot(range(len(share)), even, color="0.2", linewidth=0.9)
+        cell.bar(range(len(share)), share.numpy(), color=COLOURS[0], width=0.9)
+        cell.plot(range(len(share)), even.numpy(), color="0.2", linewidth=0.9)
         cell.set_title(f"{question}: SBC p = {exactness.sbc_p:.2g}", fontsize=9)
         cell.set_xticks([0, len(share) - 1], ["lowest", "highest"])
     axes[0].set_ylabel("share of truths")
@@ -108,7 +108,9 @@ def class_picture(regimes: Regimes) -> Figure:
         cell.plot([0, 1], [0, 1], color="0.5", linewidth=0.8)
         for truth, colour, said in ((True, COLOURS[0], "first regime"), (False, COLOURS[1], "second regime")):
             at = label == truth
-            cell.plot(exact[at], stated[at], "o", color=colour, markersize=3.5, label=f"truth of the {said}")
+            cell.plot(
+                exact[at].numpy(), stated[at].numpy(), "o", color=colour, markersize=3.5, label=f"truth of the {said}"
+            )
         cell.set_title(f"{name}\nr.m.s. error {regimes.scores[name].class_error:.2f}", fontsize=9)
         cell.set_aspect("equal")
         cell.set_xlabel("exact P(first regime)", fontsize=9)
