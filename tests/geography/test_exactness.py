@@ -17,7 +17,7 @@ from posteriori.domains.geography.studies.exactness import Study
 from posteriori.inference.conditional_diffusion import ConditionalDiffusion, UniformMasks
 from posteriori.inference.exact import Exact
 
-SMALL = Study(side=6, length=2.0, problems=24, draws=19, particles=32, fields=512, passes=1)
+SMALL = Study(side=6, length=2.0, problems=24, draws=19, particles=32, fields=512, passes=1, conditional=True)
 
 
 def _history(path: Path, fields: int = 60, hole: bool = False) -> Path:
@@ -54,6 +54,7 @@ def test_the_study_runs_and_draws_its_pictures() -> None:
     outcome = SMALL(Context(Rng(0)))
     assert set(outcome.tables) == {"samplers", "regimes"}
     assert outcome.scores["mask.analytic.mean_error"] < 0.1
+    assert outcome.scores["mask.conditional.sd_ratio"] > 0
     assert outcome.scores["regimes.twisted.class_error"] < outcome.scores["regimes.gaussian_reference.class_error"]
     for picture in outcome.pictures.values():
         assert picture().axes

@@ -20,6 +20,7 @@ from posteriori.core.run import Context
 from posteriori.core.target import Inverse
 from posteriori.core.threads import fixed_threads
 from posteriori.domains.geography.exactness import Asked, Exactness, judge, target_of
+from posteriori.inference.conditional_diffusion import ConditionalDiffusion, UniformMasks
 from posteriori.inference.exact import Exact
 from posteriori.inference.mixture_exact import Conditioned, conditioned
 from posteriori.inference.plug_in.ddrm import DDRM
@@ -76,6 +77,16 @@ def trained(law: GaussianField | MixtureField, fields: int, passes: int, context
     )
 
 
+def conditional(law: GaussianField, sigma: float, fields: int, passes: int, draws: int, context: Context) -> Method:
+    """A denoiser trained with the data of random masks beside the field."""
+    with context.rng.child("net"):
+        net = Preconditioned(UNet(condition_channels=2, width=16, multiples=(1, 2), heads=2))
+    history = law.sample(fields, context.rng.child("history"))
+    plan = Plan(epochs=passes, batch=64, rate=3e-3, schedule=Cosine(0.05), average=0.99)
+    untrained = ConditionalDiffusion(net, draws)
+    return untrained.fit(law.space, history, sigma, UniformMasks(), plan, context.child("training"))
+
+
 def plugged(draws: int, selects: bool) -> dict[str, Method]:
     """The peers, at their authors' settings where those have a meaning here."""
     peers: dict[str, Method] = {
@@ -98,9 +109,14 @@ class Example:
 
 
 def gaussian_contest(
-    law: GaussianField, asked: Asked, learnt: Trained, counts: tuple[int, int, int], context: Context
+    law: GaussianField,
+    asked: Asked,
+    learnt: Trained,
+    counts: tuple[int, int, int],
+    context: Context,
+    more: Mapping[str, Method],
 ) -> tuple[dict[str, Exactness], Example]:
-    """Every sampler on one question; ``counts``: problems of ours, problems of the peers, draws."""
+    """Every sampler on one question, and ``more``; ``counts``: problems of ours, problems of the peers, draws."""
     problems, fewer, draws = counts
     rng = context.rng
     sd = law.space.unflat(law.covariance.diagonal().sqrt())
@@ -110,11 +126,11 @@ def gaussian_contest(
         ANALYTIC: (law, Guided(draws, MAIN_LEVELS)),
         LEARNED: (learnt.prior, Guided(draws, MAIN_LEVELS, learnt.reference)),
     }
-    selects = "cell" in asked.operator.codomain.dims
+    peers = {**plugged(draws, "cell" in asked.operator.codomain.dims), **more}
     found: dict[str, Exactness] = {}
     example: Example | None = None
     with fixed_threads():
-        for name, (prior, method) in {**ours, **{n: (law, m) for n, m in plugged(draws, selects).items()}}.items():
+        for name, (prior, method) in {**ours, **{n: (law, m) for n, m in peers.items()}}.items():
             n = problems if name in ours else fewer
             part = question.given(question.data[:n])
             exact = Exact()(part, context)

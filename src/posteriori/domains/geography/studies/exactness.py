@@ -14,7 +14,7 @@ import torch
 
 from posteriori.audit.report import Figure, Gate, Report
 from posteriori.core.errors import DataError, OptionError
-from posteriori.core.infer import infer
+from posteriori.core.infer import Method, infer
 from posteriori.core.operator import Selection
 from posteriori.core.run import Context, digest
 from posteriori.domains.geography import exactness_pictures as draw
@@ -37,6 +37,7 @@ from posteriori.domains.geography.exactness_contest import (
     Example,
     Regimes,
     RegimeScore,
+    conditional,
     gaussian_contest,
     regime_contest,
     trained,
@@ -85,6 +86,8 @@ class Study:
     """Passes of the training over them."""
     regimes: Literal["analytic", "learned"] = "analytic"
     """Denoiser of the two regimes: in closed form, or trained too."""
+    conditional: bool = False
+    """Train a denoiser with the data of masks beside the field too, and judge it on the mask."""
     quick: bool = False
     """A third of the problems, a quarter of the fields; the learned sampler is then shown without gates."""
 
@@ -115,15 +118,19 @@ class Study:
         examples: dict[str, Example] = {}
         counts = (problems, max(problems // 3, 16), self.draws)
         every = questions(law.space, context.rng.child("questions"))
+        scale = float(law.covariance.diagonal().sqrt().mean())
         for name, asked in context.progress(every.items(), "questions", len(every)):
-            found[name], examples[name] = gaussian_contest(law, asked, learnt, counts, context.child(name))
+            more: dict[str, Method] = {}
+            if self.conditional and name == "mask":
+                own = context.child("conditional")
+                more["conditional"] = conditional(law, scale * float(asked.sigma), count, self.passes, self.draws, own)
+            found[name], examples[name] = gaussian_contest(law, asked, learnt, counts, context.child(name), more)
         mixture = two_regimes(grid(self.side))
         also = trained(mixture, count, self.passes, context.child("mixture")) if self.regimes == "learned" else None
         asked = doubtful(mixture.space, context.rng.child("doubtful"))
         regimes = regime_contest(mixture, asked, also, problems // 2, self.particles, context.child("regimes"))
         operator = every["mask"].operator
         assert isinstance(operator, Selection)
-        scale = float(law.covariance.diagonal().sqrt().mean())
         question = target_of(every["mask"], law, scale)
         data = operator.codomain.unflat(operator(examples["mask"].truth).flatten())
         posterior = infer(question.given(data), Guided(self.draws, MAIN_LEVELS), seed=context.rng.seed)
