@@ -109,7 +109,7 @@ def test_every_step_runs_the_last_one_too() -> None:
 
 
 def test_the_bound_is_above_the_truth_and_near_it() -> None:
-    """It exceeds E[-log p] by the reverse variances, too small for t = 2, 3, …; with the KL subtracted it falls below."""
+    """Above E[-log p], as reverse variances are too small for t = 2, 3, …; with the KL subtracted it falls below."""
     denoiser, law = correlated()
     x0 = law.loc + Rng(0).normal((2000, 5)) @ law.scale_tril.T
     found = bound(denoiser, VariancePreserving(zero_terminal(cosine(300))), x0, Rng(1))

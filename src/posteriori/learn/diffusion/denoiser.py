@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from posteriori.core.errors import OptionError, ShapeError
-from posteriori.learn.diffusion.unet import UNet
 
 Denoise = Callable[[Tensor, Tensor], Tensor]
 """(x, σ) → E[x₀ | x₀ + σ·noise = x]."""
@@ -33,7 +32,7 @@ class Preconditioned(nn.Module):
         "NeurIPS.",
     )
 
-    def __init__(self, net: UNet, sigma_data: float = 1.0, gappy: bool = False) -> None:
+    def __init__(self, net: nn.Module, sigma_data: float = 1.0, gappy: bool = False) -> None:
         super().__init__()
         if not sigma_data > 0:
             raise OptionError(f"sigma_data={sigma_data} must be positive.")
@@ -84,10 +83,12 @@ def coefficients(sigma: Tensor, sigma_data: float, visible: Tensor | None = None
 def levels(sigma: Tensor, x: Tensor) -> Tensor:
     """``sigma`` of the batch of fields ``x`` (*batch, channel, y, x) as (*batch or 1s, 1, 1, 1)."""
     sigma = torch.as_tensor(sigma)
-    if sigma.ndim == x.ndim:
-        return sigma
     if sigma.ndim in (0, x.ndim - 3):
-        return sigma.reshape(*sigma.shape, 1, 1, 1)
+        sigma = sigma.reshape(*sigma.shape, 1, 1, 1)
+    if sigma.ndim == x.ndim and all(
+        n in (1, whole) for n, whole in zip(sigma.shape, (*x.shape[:-3], 1, 1, 1), strict=True)
+    ):
+        return sigma
     raise ShapeError(
         f"noise levels {tuple(sigma.shape)} do not belong to fields {tuple(x.shape)}: give one number, or one a field."
     )

@@ -11,8 +11,8 @@ from posteriori.core.errors import ShapeError
 from posteriori.core.random import Rng
 from posteriori.core.space import Space
 from posteriori.learn.diffusion.denoiser import Preconditioned
-from posteriori.learn.diffusion.schedule import karras
-from posteriori.learn.diffusion.solvers import DPMSolver2M, Solver, solve
+from posteriori.learn.diffusion.schedule import geometric, karras
+from posteriori.learn.diffusion.solvers import Adams, Solver, solve
 from posteriori.learn.diffusion.unet import UNet
 
 AT_ONCE = 64
@@ -27,8 +27,8 @@ class DiffusionPrior(nn.Module):
         denoiser: of u (*batch, channel, y, x).
         mean: of x, anything that broadcasts to the space's shape [unit of the space].
         scale: of x - mean, one number [unit of the space].
-        sigmas: noise levels of sampling, of u.
-        solver: :class:`posteriori.learn.diffusion.solvers.DPMSolver2M` without.
+        sigmas: noise levels of sampling, of u; 20 from 40 to 0.02 without. See ``schedule.reach``.
+        solver: :class:`posteriori.learn.diffusion.solvers.Adams` without.
         condition: channels beside the field, (k, y, x), where the denoiser wants them.
         vector: numbers that belong to the whole field, (v,), where the denoiser wants them.
 
@@ -53,9 +53,9 @@ class DiffusionPrior(nn.Module):
         if len(space.shape) not in (2, 3):
             raise ShapeError(f"{space} has {len(space.shape)} axes; a diffusion prior needs (y, x) or (channel, y, x).")
         self.space, self.denoiser, self.scale = space, denoiser, float(scale)
-        self.solver = solver or DPMSolver2M()
+        self.solver = solver or Adams()
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float64).expand(space.shape).clone())
-        self.register_buffer("sigmas", karras(20) if sigmas is None else sigmas)
+        self.register_buffer("sigmas", geometric(20, 0.02, 40.0) if sigmas is None else sigmas)
         self.register_buffer("condition", condition)
         self.register_buffer("vector", vector)
         self.mean: Tensor

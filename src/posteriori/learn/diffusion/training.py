@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import sqrt
 
@@ -76,35 +77,74 @@ class LogNormal:
 
 
 @dataclass(frozen=True)
+class LogUniform:
+    """Noise levels of training: ln σ even between ``low`` and ``high``; for smooth fields, whose patterns differ in
+    variance by powers of ten, with ``high`` = :func:`posteriori.learn.diffusion.schedule.reach`.
+    """
+
+    low: float = 0.01
+    high: float = 80.0
+
+    def __call__(self, share: Tensor) -> Tensor:
+        """σ at the ``share`` in (0, 1) of the law."""
+        return self.low * (self.high / self.low) ** share
+
+
+@dataclass(frozen=True)
+class HiddenCells:
+    """Cells kept independently, with a share that is uniform on [low, high], another one for each mask."""
+
+    low: float = 0.5
+    high: float = 1.0
+
+    def __call__(self, shape: tuple[int, ...], rng: Rng) -> Tensor:
+        """True where kept, (n, y, x)."""
+        share = self.low + (self.high - self.low) * rng.child("share").uniform((shape[0], 1, 1))
+        return rng.child("cells").uniform(shape) < share
+
+
+@dataclass(frozen=True)
 class NoiseLoss:
     """Σ w λ(σ) (D(x₀ + σ ε) - x₀)² / Σ w of each field, λ = 1/c_out²: the net's own error, of unit size at every σ.
+
+    A denoiser made with ``gappy=True`` sees the known cells without those that ``hide`` takes away, and is scored on
+    **all** known ones: from fields that never were whole it so learns what whole ones are like, as long as each pair of
+    cells is known together in some of them.
 
     In evaluation the levels and the noise are the same each time, so that two epochs can be compared.
 
     Args:
-        levels: of training.
+        levels: of training; the share of its law is stratified over a batch.
+        hide: (n, y, x) and a stream → cells kept; only where the denoiser is gappy.
+
+    Reference: Karras et al. (2022); Daras et al. (2023), Ambient diffusion: learning clean distributions from corrupted
+    data, NeurIPS.
     """
 
-    levels: LogNormal = field(default_factory=LogNormal)
+    levels: LogNormal | LogUniform = field(default_factory=LogNormal)
+    hide: Callable[[tuple[int, ...], Rng], Tensor] = field(default_factory=HiddenCells)
 
     def __call__(self, net: nn.Module, *rows: Tensor) -> Tensor:
         """(b,), of rows as :meth:`Fields.rows` gives them."""
         assert isinstance(net, Preconditioned)
         x0, weight, condition, vector = rows
         n = len(x0)
-        if net.training:
-            share, noise = torch.rand(n, 1, 1, 1, device=x0.device), torch.randn_like(x0)
-        else:
-            rng = Rng(0).child("validation")
-            share, noise = rng.uniform((n, 1, 1, 1), x0), rng.normal(x0.shape, x0)
-        sigma = self.levels(share.clamp(1e-4, 1 - 1e-4))
+        rng = Rng(int(torch.randint(2**62, ()))) if net.training else Rng(0).child("validation")
+        even = (torch.arange(n) + rng.child("share").uniform((n,))) / n
+        sigma = self.levels(even.clamp(1e-4, 1 - 1e-4).to(x0)).reshape(n, 1, 1, 1)
+        noise = torch.randn_like(x0) if net.training else rng.normal(x0.shape, x0)
+        seen = None
+        if net.gappy:
+            kept = self.hide((n, *x0.shape[2:]), rng.child("hide")).to(x0.device)
+            seen = ((weight > 0).all(1) & kept)[:, None].to(x0)
         found = net(
             x0 + sigma * noise,
             sigma,
             condition if condition.shape[1] else None,
             vector if vector.shape[1] else None,
+            seen,
         )
-        _, out, _ = coefficients(sigma, net.sigma_data)
+        _, out, _ = coefficients(sigma, net.sigma_data, seen)
         error = ((found - x0) / out).square() * weight
         return error.flatten(1).sum(1) / weight.expand_as(error).flatten(1).sum(1)
 
