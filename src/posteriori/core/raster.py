@@ -222,8 +222,8 @@ class Raster:
 
     def derived(self, name: str, values: Floats, unit: str | None = None, kind: Kind = Kind.CONTINUOUS) -> Raster:
         """Another quantity on the same grid and layers, as float64 with NaN in gaps: a spread, a probability."""
-        plain = Raster(name, np.asarray(values, np.float64), self.grid, unit or self.unit, kind, nodata=float("nan"))
-        return replace(plain, layers=self.layers)
+        stored, gap = np.asarray(values, np.float64), float("nan")
+        return Raster(name, stored, self.grid, unit or self.unit, kind, gap, layers=self.layers)
 
     def _encoded(self, values: Floats) -> Stored:
         """Values as stored numbers, never the number of a gap."""
