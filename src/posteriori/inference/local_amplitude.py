@@ -109,16 +109,10 @@ class LocalAmplitude:
         Raises:
             UnanswerableError: other than cells of a grid observed with normal errors under a Gaussian prior.
         """
-        inverse, prior, operator = _cells_of(target)
+        inverse, found, *_ = conditioned_cells(target)
         space = inverse.space
-        matrix = prior.covariance.dense().double()
-        variance = inverse.noise.variance(operator.codomain.size)  # type: ignore[union-attr]
-        every = torch.arange(space.size)
-        mean = space.flat(prior.location).double()
-        data = operator.codomain.flat(inverse.data).double()
-        found = Conditioned.of(matrix, mean, variance, operator.index, every, data)
         values = self.draw(found, space.shape, context.rng.child("members"))
-        return Draws(space, space.unflat(values).to(prior.location.dtype), problems=inverse.problems)
+        return Draws(space, space.unflat(values), problems=inverse.problems)
 
     def amplitude(self, found: Conditioned, shape: tuple[int, ...]) -> Tensor:
         """a of the rest, (*problem, h), of a grid of ``shape`` (y, x)."""
@@ -180,13 +174,21 @@ def _nearness(rest: Tensor, seen: Tensor, columns: int, reach: float) -> Tensor:
     return (-0.5 * torch.cdist(a, b).square() / reach**2).exp()
 
 
-def _cells_of(target: Target) -> tuple[Inverse, GaussianLaw, Selection]:
+def conditioned_cells(target: Target) -> tuple[Inverse, Conditioned, Tensor, Tensor]:
+    """The question without its gaps, the law of every cell given those observed, and the prior's mean and std (size,).
+
+    Raises:
+        UnanswerableError: other than cells of a grid observed with normal errors under a Gaussian prior.
+    """
     if not isinstance(target, Inverse) or not isinstance(target.prior, GaussianLaw):
-        raise UnanswerableError("LocalAmplitude answers Inverse targets with a Gaussian prior; use HMC for others.")
-    seen = target.seen()
-    operator = seen.operator
-    if not isinstance(operator, Selection) or not isinstance(seen.noise, Normal) or len(target.space.shape) != 2:
-        raise UnanswerableError(
-            "LocalAmplitude needs cells of a grid (y, x) observed with normal errors; use Exact for others."
-        )
-    return seen, target.prior, operator
+        raise UnanswerableError("the spread of a grid's cells needs an Inverse target with a Gaussian prior; use HMC.")
+    seen, prior = target.seen(), target.prior
+    operator, space = seen.operator, target.space
+    if not isinstance(operator, Selection) or not isinstance(seen.noise, Normal) or len(space.shape) != 2:
+        raise UnanswerableError("only cells of a grid (y, x) seen with normal errors are answered here; use Exact.")
+    matrix = prior.covariance.dense().double()
+    mean = space.flat(prior.location).double()
+    variance = seen.noise.variance(operator.codomain.size).detach()
+    data = operator.codomain.flat(seen.data).double()
+    found = Conditioned.of(matrix, mean, variance, operator.index, torch.arange(space.size), data)
+    return seen, found, mean, matrix.diagonal().sqrt()

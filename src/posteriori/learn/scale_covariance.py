@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -12,10 +13,12 @@ from posteriori.core import memory
 from posteriori.core.covariance import DenseCovariance
 from posteriori.core.errors import DataError, OptionError, ShapeError
 from posteriori.core.gaussian import Gaussian
+from posteriori.core.random import Rng
 from posteriori.core.space import Space
+from posteriori.learn.place_kernel import PlaceKernel, character, positions
 
-COMMON_LENGTH = 0.4
-"""Length L₀ [shorter sides] at which the part that all places have in common is tapered."""
+STEPS, FEWER_STEPS = 110, 40
+"""Steps in which the part common to all places is learnt: from nothing, and from one learnt before."""
 FEWEST_PAIRS = 2
 """Layers in which two cells must have been seen together for their correlation to count."""
 
@@ -24,13 +27,13 @@ FEWEST_PAIRS = 2
 class Scales:
     """How a covariance is made of the history's correlations R = R₁ + R₂, R₁ its ``leading`` patterns.
 
-    K = D [(1 - s) (R₁ ∘ g(d/L₁) + R₂ ∘ g(d/L₂)) + s ρ(δ) g(d/L₀) + nugget·1] D with g(r) = exp(-r²/2), D the standard
-    deviations and ρ(δ) the correlation averaged over all pairs of cells at the displacement δ. Lengths are in shorter
-    sides of the grid.
+    K = D [(1 - s) (R₁ ∘ g(d/L₁) + R₂ ∘ g(d/L₂)) + s P + nugget·1] D with g(r) = exp(-r²/2), D the standard deviations
+    and P a :class:`~posteriori.learn.place_kernel.PlaceKernel`, which few numbers fix. Lengths are in shorter sides of
+    the grid.
 
     Args:
         length: L₂ of what the leading patterns leave.
-        stationary: s, the share of the part that all places have in common, in [0, 1].
+        common: s, the share of P, in [0, 1].
         leading: number of leading patterns, ≥ 0.
         leading_length: L₁.
         nugget: share of the variance that no neighbour knows of, ≥ 0.
@@ -42,8 +45,8 @@ class Scales:
     Hamill & Snyder (2000), A hybrid ensemble Kalman filter, Mon. Weather Rev. 128, 2905.
     """
 
-    length: float = 0.2
-    stationary: float = 0.2
+    length: float = 0.25
+    common: float = 0.5
     leading: int = 10
     leading_length: float = 0.6
     nugget: float = 1e-4
@@ -54,8 +57,8 @@ class Scales:
     )
 
     def __post_init__(self) -> None:
-        if not min(self.length, self.leading_length) > 0 or not 0 <= self.stationary <= 1:
-            raise OptionError(f"{self}: lengths must be positive and the stationary share in [0, 1].")
+        if not min(self.length, self.leading_length) > 0 or not 0 <= self.common <= 1:
+            raise OptionError(f"{self}: lengths must be positive and the common share in [0, 1].")
         if self.leading < 0 or self.nugget < 0:
             raise OptionError(f"{self}: the number of leading patterns and the nugget must be at least 0.")
 
@@ -69,7 +72,8 @@ class Correlations:
         cells: flat positions of the cells that the history knows, (k,).
         mean, std: of those cells, (k,).
         values, vectors: eigenvalues, falling, and eigenvectors of R, (k,) and (k, k).
-        common: ρ(δ) g(d/L₀) between the cells, (k, k), positive semi-definite.
+        common: P between the cells, (k, k).
+        kernel: the P that was learnt.
         distance: squared, in shorter sides of the grid, (k, k).
     """
 
@@ -81,12 +85,14 @@ class Correlations:
     vectors: Tensor
     common: Tensor
     distance: Tensor
+    kernel: PlaceKernel
 
     @staticmethod
-    def of(space: Space, history: Tensor) -> Correlations:
+    def of(space: Space, history: Tensor, rng: Rng, start: PlaceKernel | None = None) -> Correlations:
         """Those of ``history`` (n, *space.shape), NaN in gaps; pairs of cells count where both were seen.
 
-        Cells that were seen less than twice, or never changed, are left out.
+        Cells that were seen less than twice, or never changed, are left out. ``start`` is a P learnt from a similar
+        history, which then is only adapted.
 
         Raises:
             ShapeError: a history of another shape.
@@ -111,12 +117,14 @@ class Correlations:
         together = known.mT @ known
         r = torch.where(together >= FEWEST_PAIRS, (z.mT @ z) / together.clamp_min(1), 0.0)
         values, vectors = torch.linalg.eigh(r)
-        at = torch.stack([cells // space.shape[1], cells % space.shape[1]], 1)
-        step = at[:, None] - at
-        common = _by_displacement(space, cells, z, known)[step[..., 0], step[..., 1]]
-        distance = step.double().square().sum(-1) / min(space.shape) ** 2
-        common = _definite(common * _taper(distance, COMMON_LENGTH))
-        return Correlations(space, cells, mean[cells], std[cells], values.flip(0), vectors.flip(1), common, distance)
+        at = positions(space, cells)
+        distance = torch.cdist(at, at).square() / min(space.shape) ** 2
+        kernel, features = PlaceKernel() if start is None else deepcopy(start), character(space, history, cells)
+        kernel.learn(at, features, r, STEPS if start is None else FEWER_STEPS, rng)
+        common = kernel.correlation(at, features)
+        return Correlations(
+            space, cells, mean[cells], std[cells], values.flip(0), vectors.flip(1), common, distance, kernel
+        )
 
     def prior(self, scales: Scales) -> Gaussian:
         """The law over the grid; cells that the history does not know are undefined: mean and variance 0."""
@@ -134,32 +142,12 @@ class Correlations:
         lead = (self.vectors[:, :first] * self.values[:first]) @ self.vectors[:, :first].mT
         rest = (self.vectors[:, first:] * self.values[first:].clamp_min(0)) @ self.vectors[:, first:].mT
         k = lead * _taper(self.distance, scales.leading_length) + rest * _taper(self.distance, scales.length)
-        k = (1 - scales.stationary) * _of_unit_diagonal(k) + scales.stationary * self.common
+        k = (1 - scales.common) * _of_unit_diagonal(k) + scales.common * self.common
         return (k + scales.nugget * torch.eye(len(k), dtype=k.dtype)) * self.std[:, None] * self.std
 
 
 def _taper(distance: Tensor, length: float) -> Tensor:
     return (-0.5 * distance / length**2).exp()
-
-
-def _by_displacement(space: Space, cells: Tensor, z: Tensor, known: Tensor) -> Tensor:
-    """ρ at every displacement, (2 ny - 1, 2 nx - 1), found by negative positions too; by Fourier on a padded grid."""
-    padded = [2 * n - 1 for n in space.shape]
-
-    def summed(rows: Tensor) -> Tensor:
-        fields = rows.new_zeros(len(rows), space.size)
-        fields[:, cells] = rows
-        spectrum = torch.fft.rfft2(space.unflat(fields), s=padded).abs().square().sum(0)
-        return torch.fft.irfft2(spectrum, s=padded)
-
-    pairs = summed(known).round()
-    return torch.where(pairs > 0, summed(z) / pairs.clamp_min(1), 0.0)
-
-
-def _definite(matrix: Tensor) -> Tensor:
-    """The matrix without its negative eigenvalues, its diagonal brought back to 1."""
-    values, vectors = torch.linalg.eigh(matrix)
-    return _of_unit_diagonal((vectors * values.clamp_min(0)) @ vectors.mT)
 
 
 def _of_unit_diagonal(matrix: Tensor) -> Tensor:

@@ -19,9 +19,9 @@ from posteriori.inference.local_amplitude import Conditioned, LocalAmplitude, ta
 from posteriori.learn.scale_covariance import Correlations, Scales
 
 CHOICES: dict[str, tuple[float, ...]] = {
-    "stationary": (0.02, 0.06, 0.12, 0.2, 0.35, 0.6),
+    "common": (0.02, 0.06, 0.12, 0.25, 0.5, 0.7, 0.9),
     "nugget": (1e-6, 1e-5, 1e-4, 1e-3, 1e-2),
-    "length": (0.12, 0.16, 0.2, 0.25, 0.32),
+    "length": (0.12, 0.16, 0.2, 0.25, 0.32, 0.42),
     "leading_length": (0.4, 0.5, 0.6, 0.8, 1.1),
 }
 """Values that are tried for each number of the law, one number after the other."""
@@ -104,13 +104,15 @@ def fold(
         most: fields of a fold.
         rng: deals the masks.
     """
-    folds = []
+    folds: list[Fold] = []
     for at, (train, test) in enumerate(splits):
         picked = test[torch.linspace(0, len(test) - 1, min(most, len(test))).round().long()]
         field = history[picked]
         known = ~torch.isnan(field)
         hide = hidden[rng.child("masks", at).integers(len(hidden), (len(picked),))]
-        folds.append(Fold(Correlations.of(space, history[train]), field, known & ~hide, known & hide))
+        start = folds[-1].learnt.kernel if folds else None
+        learnt = Correlations.of(space, history[train], rng.child("kernel", at), start)
+        folds.append(Fold(learnt, field, known & ~hide, known & hide))
     return folds
 
 

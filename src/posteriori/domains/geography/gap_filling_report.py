@@ -22,7 +22,7 @@ from posteriori.core.run import Context, digest, references
 from posteriori.core.target import Inverse
 from posteriori.domains.geography import gap_filling_pictures as draw
 from posteriori.domains.geography.gap_filling_peers import KRIGING, REFERENCE
-from posteriori.domains.geography.gap_filling_run import OURS, Findings
+from posteriori.domains.geography.gap_filling_run import DIFFUSION, OURS, Findings
 from posteriori.domains.geography.raster import write_raster, write_rasters
 from posteriori.domains.study import Outcome, Score
 
@@ -66,6 +66,8 @@ def scores(findings: Findings, seconds: float) -> dict[str, Score]:
             found[name] = judged.scores(name)
     for name in (REFERENCE, KRIGING):
         found[f"crps_over_{name}"] = judged.over(OURS, name)
+    if DIFFUSION in judged.terms:
+        found["crps_over_diffusion"] = judged.over(OURS, DIFFUSION)
     if judged.enough:
         spans = {name: [s.low, s.high] for name, s in judged.intervals(OURS).items()}
         spans["crps_over_reference"] = [getattr(judged.over_interval(OURS, REFERENCE), end) for end in ("low", "high")]

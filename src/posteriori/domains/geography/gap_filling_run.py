@@ -18,13 +18,17 @@ from posteriori.core.errors import DataError
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.core.space import Space
-from posteriori.domains.geography.gap_filling import Filler, Model, Trial, choose, fold
+from posteriori.domains.geography.gap_filling import Filler, Fold, Model, Trial, choose, fold
 from posteriori.domains.geography.gap_filling_data import Asked, hidden_cells
+from posteriori.domains.geography.gap_filling_diffusion import drawn, trained
 from posteriori.domains.geography.gap_filling_peers import REFERENCE, Peers
 from posteriori.domains.geography.gap_filling_scores import Judged, Terms, distance_to_seen, of_law, of_members
+from posteriori.inference.residual_diffusion import ResidualDiffusion
 from posteriori.learn.scale_covariance import Correlations, Scales
 
-OURS = "filled"
+OURS, DIFFUSION = "filled", "diffusion"
+TRAINING = 48
+"""Fields of each fold that a diffusion model is trained on."""
 DAY = 24.0
 FEWEST_SEEN = 3
 
@@ -100,16 +104,20 @@ class Findings:
         began, rng = time.process_time(), context.rng
         space = asked.fields.space
         history, fields = (torch.from_numpy(raster.values) for raster in (asked.history, asked.fields))
-        learnt = Correlations.of(space, history)
+        learnt = Correlations.of(space, history, rng.child("kernel"))
         known = space.unflat(torch.zeros(space.size, dtype=torch.bool).index_fill(0, learnt.cells, True))
         scored = _spread_out(len(fields), masking.fields)
         hidden = hidden_cells(asked, masking.kind, masking.share, masking.draws, scored, rng.child("hidden"))
         trials: list[Trial] = []
         if model is None:
-            model, trials = chosen(space, history, asked.past, hidden, effort, context)
+            folds = left_out(space, history, asked.past, hidden, effort, effort.left_out, rng.child("folds"))
+            model, trials = choose(folds, Scales(), effort.members, context.progress)
         filler, seconds = Filler.of(learnt, model), time.process_time() - began
-        peers = Peers.of(space, history, known)
-        cases = _Cases(filler, peers, known, rng.child("fill"))
+        method = None
+        if effort.diffusion:
+            folds = left_out(space, history, asked.past, hidden, effort, TRAINING, rng.child("training"))
+            method = trained(folds, model, context.child("diffusion"))
+        cases = _Cases(filler, Peers.of(space, history, known), known, method, rng.child("fill"))
         for at, position in enumerate(context.progress(scored.tolist(), "fields")):
             for draw, hide in enumerate(hidden[at]):
                 cases.add(int(position), draw, fields[position], hide)
@@ -123,22 +131,20 @@ class Findings:
         return Findings(asked, masking, filler, trials, judged, rank, inside, cases.shown, gaps, seconds, known)
 
 
-def chosen(
-    space: Space, history: Tensor, past: NDArray[np.float64], hidden: Tensor, effort: Effort, context: Context
-) -> tuple[Model, list[Trial]]:
-    """The model for masks such as ``hidden`` (field, draw, y, x), chosen on the history alone."""
+def left_out(
+    space: Space, history: Tensor, past: NDArray[np.float64], hidden: Tensor, effort: Effort, most: int, rng: Rng
+) -> list[Fold]:
+    """Stretches of the history, up to ``most`` fields each, under masks such as ``hidden`` (field, draw, y, x)."""
     gap = min(effort.gap, float(np.ptp(past)) / (2 * effort.folds))
     splits = [(split.train, split.test) for split in time_folds(past, effort.folds, gap)]
-    masks = hidden.flatten(0, 1)
-    folds = fold(space, history, splits, masks, effort.left_out, context.rng.child("folds"))
-    return choose(folds, Scales(), effort.members, context.progress)
+    return fold(space, history, splits, hidden.flatten(0, 1), most, rng)
 
 
 class _Cases:
     """What is gathered while cases are filled one after the other."""
 
-    def __init__(self, filler: Filler, peers: Peers, known: Tensor, rng: Rng) -> None:
-        self.filler, self.peers, self.known, self.rng = filler, peers, known, rng
+    def __init__(self, filler: Filler, peers: Peers, known: Tensor, method: ResidualDiffusion | None, rng: Rng) -> None:
+        self.filler, self.peers, self.known, self.method, self.rng = filler, peers, known, method, rng
         self.terms: dict[str, list[Terms]] = defaultdict(list)
         self.inside: dict[str, tuple[list[Tensor], list[Tensor]]] = defaultdict(lambda: ([], []))
         self.ranks: list[Tensor] = []
@@ -152,11 +158,13 @@ class _Cases:
         if not bool(wanted.any()) or int(seen.sum()) < FEWEST_SEEN:
             return
         rng, truth = self.rng.child(position, draw), field[wanted].double()
-        _, members = self.filler.members(field, seen, wanted, rng.child("members"))
+        law, members = self.filler.members(field, seen, wanted, rng.child("members"))
         distance = distance_to_seen(seen, wanted)
         self._note(OURS, *of_members(members, truth), distance)
-        for name, law in self.peers.laws(field, seen, wanted, rng.child("peers")).items():
-            self._note(name, *of_law(law, truth), distance)
+        if self.method is not None:
+            self._note(DIFFUSION, *of_members(drawn(self.method, self.filler, law, rng.child("net")), truth), distance)
+        for name, peer in self.peers.laws(field, seen, wanted, rng.child("peers")).items():
+            self._note(name, *of_law(peer, truth), distance)
         self.ranks.append(ranks(members, truth, rng.child("ranks")))
         self.positions.append(position)
         if self.shown is None:
@@ -174,7 +182,7 @@ class _Cases:
 def _filled_gaps(
     filler: Filler, fields: Tensor, known: Tensor, rng: Rng, context: Context
 ) -> dict[int, tuple[Tensor, Tensor]]:
-    """Members of the gaps that the data have of their own, layer by layer; a layer with too few cells stays as it is."""
+    """Members of the data's own gaps, layer by layer; a layer with too few cells stays as it is."""
     found = {}
     for position in context.progress(range(len(fields)), "gaps"):
         seen, wanted = ~torch.isnan(fields[position]) & known, torch.isnan(fields[position]) & known

@@ -1,4 +1,4 @@
-"""Kriging of one gappy field: an exponential variogram fitted to its observed cells, and the Gaussian process it means."""
+"""Kriging of one gappy field: the exponential variogram of its observed cells, and the Gaussian process it means."""
 
 from __future__ import annotations
 
