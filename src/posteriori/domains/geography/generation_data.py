@@ -1,0 +1,156 @@
+"""Fields to learn a generator from and fields held out from it: alternate blocks of time, or of a large raster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from posteriori.audit.rasters.splits import hours
+from posteriori.core.errors import DataError, OptionError, ShapeError
+from posteriori.core.raster import Layers, Raster
+
+FEWEST = 60
+"""Fields on either side."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Real fields (n, y, x) on both sides of a split by blocks, without gaps but where ``mask`` is False.
+
+    Attributes:
+        raster: one layer, of the grid, unit and name that generated fields get.
+        train, held: fields [unit of the raster].
+        blocks, held_blocks: label of the block of each.
+        dense: further fields of the training blocks (overlapping tiles); those that are trained on.
+        hour, held_hour: of the day; None for tiles or where fields are a day or more apart.
+        placed: whether all fields lie on the same cells, so that a field has places.
+        mask: True where cells have values.
+    """
+
+    raster: Raster
+    train: Tensor
+    held: Tensor
+    blocks: Tensor
+    held_blocks: Tensor
+    dense: Tensor
+    hour: Tensor | None
+    held_hour: Tensor | None
+    placed: bool
+    mask: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of a field."""
+        return self.raster.grid.shape
+
+    @property
+    def dense_blocks(self) -> Tensor:
+        """Label of the block of each field that is trained on."""
+        names = torch.unique(self.blocks)
+        return self.blocks if self.placed else names.repeat_interleave(len(self.dense) // len(names))
+
+
+def in_time(raster: Raster, block: float, gap: float) -> Sample:
+    """Layers of a raster, in alternate blocks of ``block`` hours (layers without times).
+
+    Those held out keep ``gap`` from those trained on, so that whole days are left with 48 and 12.
+
+    Raises:
+        DataError: too few layers, classes, or cells that are only sometimes observed.
+    """
+    if raster.kind.classes:
+        raise DataError(f"{raster.name} holds classes; this study generates numbers.")
+    if not block > 2 * gap >= 0:
+        raise OptionError(f"block={block:g}, gap={gap:g}: a block must be longer than two gaps, and a gap at least 0.")
+    at = hours(raster.times) if raster.layers.timed else np.arange(float(len(raster.stored)))
+    which = np.floor((at - at.min()) / block).astype(np.int64)
+    inside = (at - at.min()) % block
+    held = (which % 2 == 1) & (inside >= gap) & (inside < block - gap)
+    train = which % 2 == 0
+    if min(train.sum(), held.sum()) < FEWEST:
+        raise DataError(f"{train.sum()} layers to learn from and {held.sum()} held out; at least {FEWEST} of each.")
+    fields, mask = _complete(raster)
+    step = float(np.median(np.diff(np.sort(at)))) if raster.layers.timed else 24.0
+    clock = None
+    if step < 24:
+        clock = torch.from_numpy((raster.times - raster.times.astype("datetime64[D]")) / np.timedelta64(1, "h"))
+    return Sample(
+        raster.select([0]),
+        fields[train],
+        fields[held],
+        torch.from_numpy(which[train]),
+        torch.from_numpy(which[held]),
+        fields[train],
+        None if clock is None else clock[train],
+        None if clock is None else clock[held],
+        True,
+        mask,
+    )
+
+
+def in_tiles(raster: Raster, tile: int, room: int = 8) -> Sample:
+    """Tiles of ``tile`` cells of a large raster, from the squares of a chequerboard of ``tile`` + ``room`` cells.
+
+    Tiles keep half the room as a gap from those of other squares. Within a square they overlap: real fields are four a
+    square, training takes every offset.
+
+    Raises:
+        ShapeError: fewer tiles than are needed.
+        DataError: gaps, or classes.
+    """
+    if raster.kind.classes:
+        raise DataError(f"{raster.name} holds classes; this study generates numbers.")
+    rows, columns = raster.grid.shape
+    if tile < 8 or room < 2 or room % 2:
+        raise OptionError(f"tile={tile}: at least 8 cells, in squares with an even number of cells to spare.")
+    side, far = tile + room, room // 2
+    squares = [(i, j) for i in range(rows // side) for j in range(columns // side)]
+    if 2 * len(squares) < FEWEST:
+        raise ShapeError(
+            f"{raster.name} of {rows} x {columns} cells has {len(squares)} squares of {side}; 30 at least."
+        )
+    fields, mask = _complete(raster)
+    if not bool(mask.all()):
+        raise DataError(f"{raster.name} has gaps; fill them first (geography/gap-filling), or give a part without.")
+
+    def tiles(parity: int, offsets: range) -> tuple[Tensor, Tensor]:
+        chosen = [(n, i, j) for n, (i, j) in enumerate(squares) if (i + j) % 2 == parity]
+        corners = [(n, i * side + y, j * side + x) for n, i, j in chosen for y in offsets for x in offsets]
+        cut = torch.stack([fields[0, y : y + tile, x : x + tile] for _, y, x in corners])
+        return cut, torch.tensor([n for n, _, _ in corners])
+
+    train, blocks = tiles(0, range(0, far + 1, far))
+    held, held_blocks = tiles(1, range(0, far + 1, far))
+    part = raster.window(slice(0, tile), slice(0, tile))
+    return Sample(
+        part, train, held, blocks, held_blocks, tiles(0, range(far + 1))[0], None, None, False, mask[:tile, :tile]
+    )
+
+
+def generated_raster(sample: Sample, fields: Tensor, name: str) -> Raster:
+    """Generated fields (member, y, x) as float32 layers on the grid of the sample."""
+    values = fields.masked_fill(~sample.mask, torch.nan).numpy().astype(np.float32)
+    return replace(
+        sample.raster,
+        name=name,
+        stored=values,
+        nodata=float("nan"),
+        scale=1.0,
+        offset=0.0,
+        layers=Layers("member", np.arange(len(values))),
+    )
+
+
+def _complete(raster: Raster) -> tuple[Tensor, Tensor]:
+    """All layers in float64, 0 in cells that never have a value, and the mask of the others."""
+    seen = raster.observed
+    always, ever = seen.all(0), seen.any(0)
+    if (always != ever).any():
+        raise DataError(
+            f"{int((ever & ~always).sum())} cells of {raster.name} have a value in some layers only; "
+            "fill the gaps first (geography/gap-filling)."
+        )
+    return torch.from_numpy(np.where(always, raster.values, 0.0)), torch.from_numpy(always)

@@ -1,0 +1,205 @@
+"""Generators of fields: diffusion in a frame where fields have unit size, and the Gaussian law that it must beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from math import pi
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from scipy import fft
+from torch import Tensor
+
+from posteriori.core.errors import DataError, OptionError
+from posteriori.core.random import Rng
+from posteriori.core.run import Context
+from posteriori.domains.geography.generation_data import Sample
+from posteriori.learn.diffusion.denoiser import Preconditioned
+from posteriori.learn.diffusion.schedule import karras
+from posteriori.learn.diffusion.solvers import Heun, solve
+from posteriori.learn.diffusion.training import Fields, LogNormal, NoiseLoss, train
+from posteriori.learn.diffusion.unet import UNet
+from posteriori.learn.plan import Cosine, Plan
+
+STEPS = 18
+BATCH = 16
+AT_ONCE = 64
+LEVELS = LogNormal(-0.2, 1.2)
+"""Noise levels of training: white fields are told from noise at about their own size."""
+SMOOTH = 0.1
+"""Width of the smoothing of the spectrum, in the logarithm of the wavenumber."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """x = mean + scale · Dᵀ√S D u: where the Gaussian law of the same spectrum is white noise, u ~ N(0, 1).
+
+    Mean and scale are those of each cell where fields have places, of all cells together where they have none; D is the
+    cosine transform and S the mean power of training fields, smoothed along the wavenumber: few numbers, which fit
+    held-out fields as well. What diffusion has to learn is the rest.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    root: Tensor
+
+    @staticmethod
+    def of(sample: Sample) -> Frame:
+        """From the training fields alone."""
+        fields = sample.dense
+        mean, scale = (fields.mean(0), fields.std(0)) if sample.placed else (fields.mean(), fields.std())
+        scale = scale.clamp(min=1e-3 * float(scale.max()))
+        power = _cosines((fields - mean) / scale).square().mean(0)
+        return Frame(mean, scale, _smooth(power).sqrt())
+
+    def unit(self, fields: Tensor) -> Tensor:
+        """u of fields (n, y, x), (n, 1, y, x) float32."""
+        return _fields(_cosines((fields - self.mean) / self.scale) / self.root).float()[:, None]
+
+    def fields(self, unit: Tensor) -> Tensor:
+        """Back again, float64 (n, y, x)."""
+        return self.mean + self.scale * _fields(self.root * _cosines(unit[:, 0].double()))
+
+
+@dataclass(frozen=True, eq=False)
+class Generator:
+    """A diffusion model of fields: draws follow the law of the training fields.
+
+    Attributes:
+        net: the denoiser of u.
+        frame: what u is.
+        beside: channels (k, y, x) that tell the places, or None.
+        losses: denoising loss of held-back training blocks after each epoch, empty without.
+    """
+
+    net: Preconditioned
+    frame: Frame
+    beside: Tensor | None
+    losses: Tensor
+
+    def draw(self, n: int, shape: tuple[int, int], hour: Tensor | None, rng: Rng) -> Tensor:
+        """``n`` fields (n, y, x) [unit of the training fields]; at the hours of the day (n,) where it knows them."""
+        vector = None if hour is None else _clock(hour)
+        noise = rng.normal((n, 1, *shape)).float()
+        drawn = []
+        for rows in torch.arange(n).split(AT_ONCE):
+            told = None if vector is None else vector[rows]
+            denoise = partial(_denoised, self.net, self.beside, told)
+            drawn.append(solve(denoise, noise[rows], karras(STEPS, 0.02, 20.0), Heun()))
+        return self.frame.fields(torch.cat(drawn))
+
+    def save(self, path: Path) -> None:
+        """Weights and frame as .safetensors."""
+        frame = {"frame.mean": self.frame.mean, "frame.scale": self.frame.scale, "frame.root": self.frame.root}
+        save_file({**self.net.state_dict(), **frame}, path)
+
+
+def trained(sample: Sample, steps: int, width: int, context: Context) -> Generator:
+    """A generator trained for at most ``steps`` steps; the best by the denoising loss of blocks that are held back.
+
+    Every fourth training block is held back to choose when to stop, never the held-out fields of the sample.
+
+    Raises:
+        OptionError: no step, or a width that is no multiple of four.
+    """
+    if steps < 1 or width < 4 or width % 4:
+        raise OptionError(f"steps={steps}, width={width}: at least one step, and a width that is a multiple of 4.")
+    frame, beside = Frame.of(sample), _places(sample)
+    with context.rng.child("net"):
+        net = _net(sample, width)
+    labels = sample.dense_blocks
+    back = torch.isin(labels, torch.unique(labels)[2::4])
+    epochs = max(1, round(steps * BATCH / int((~back).sum())))
+    plan = Plan(
+        epochs=epochs,
+        batch=BATCH,
+        rate=2e-3,
+        schedule=Cosine(0.02),
+        average=0.995,
+        patience=max(3, epochs // 5),
+    )
+    rows = [
+        _rows(frame, sample.dense[part], beside, None if sample.hour is None else sample.hour[part], sample.mask)
+        for part in (~back, back)
+    ]
+    found = train(net, rows[0], plan, context.child("fit"), rows[1], NoiseLoss(LEVELS))
+    assert isinstance(found.net, Preconditioned)
+    return Generator(found.net.eval(), frame, beside, found.validation)
+
+
+def loaded(path: Path, sample: Sample, width: int) -> Generator:
+    """A generator that ``Generator.save`` wrote.
+
+    Raises:
+        DataError: no such file, or weights of another net.
+    """
+    try:
+        held = load_file(path)
+        frame = Frame(held.pop("frame.mean"), held.pop("frame.scale"), held.pop("frame.root"))
+        net = _net(sample, width)
+        net.load_state_dict(held)
+    except (OSError, SafetensorError, KeyError, RuntimeError) as problem:
+        raise DataError(f"cannot use {path} as weights ({problem}); give weights.safetensors of a run.") from problem
+    return Generator(net.eval(), frame, _places(sample), torch.zeros(0))
+
+
+def eof_gaussian(fields: Tensor, n: int, rng: Rng) -> Tensor:
+    """``n`` draws (n, y, x) of the Gaussian law with the mean and the sample covariance of ``fields`` (m, y, x)."""
+    mean = fields.mean(0)
+    _, size, patterns = torch.linalg.svd((fields - mean).flatten(1), full_matrices=False)
+    draws = (rng.normal((n, len(size))) * size / len(fields) ** 0.5) @ patterns
+    return mean + draws.reshape(n, *mean.shape)
+
+
+def _cosines(fields: Tensor) -> Tensor:
+    return torch.from_numpy(fft.dctn(fields.numpy(), axes=(-2, -1), norm="ortho"))
+
+
+def _fields(amplitudes: Tensor) -> Tensor:
+    return torch.from_numpy(fft.idctn(amplitudes.numpy(), axes=(-2, -1), norm="ortho"))
+
+
+def _smooth(power: Tensor) -> Tensor:
+    """``power`` (y, x) of the cosines as a function of the wavenumber alone, of the same sum as theirs."""
+    y, x = (torch.arange(n, dtype=power.dtype) / n for n in power.shape)
+    wavenumber = torch.hypot(y[:, None], x).reshape(-1)
+    wavenumber[0] = 0.5 * wavenumber[wavenumber > 0].min()
+    at = wavenumber.log()
+    near = (-(at[:, None] - at).square() / (2 * SMOOTH**2)).exp()
+    flat = power.reshape(-1).clamp(min=1e-12 * float(power.max()))
+    smooth = ((near @ flat.log()) / near.sum(1)).exp()
+    return (smooth * (flat / smooth).mean()).reshape(power.shape)
+
+
+def _net(sample: Sample, width: int) -> Preconditioned:
+    return Preconditioned(UNet(1, 1, 4 if sample.placed else 0, 2 if sample.hour is not None else 0, width, (1, 2, 2)))
+
+
+def _places(sample: Sample) -> Tensor | None:
+    """Row, column, mean field and spread, scaled to about one."""
+    if not sample.placed:
+        return None
+    rows, columns = (torch.linspace(-1, 1, n) for n in sample.shape)
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    mean, std = sample.train.mean(0), sample.train.std(0)
+    maps = [(part - part.mean()) / part.std().clamp(min=1e-9) for part in (mean, std)]
+    return torch.stack([y, x, *(part.float() for part in maps)])
+
+
+def _rows(frame: Frame, fields: Tensor, beside: Tensor | None, hour: Tensor | None, mask: Tensor) -> Fields:
+    unit = frame.unit(fields).masked_fill(~mask, torch.nan)
+    told = None if beside is None else beside.expand(len(fields), -1, -1, -1)
+    return Fields(unit, None, told, None if hour is None else _clock(hour))
+
+
+def _clock(hour: Tensor) -> Tensor:
+    turn = 2 * pi / 24 * hour
+    return torch.stack([turn.cos(), turn.sin()], 1).float()
+
+
+def _denoised(net: Preconditioned, beside: Tensor | None, told: Tensor | None, x: Tensor, sigma: Tensor) -> Tensor:
+    found: Tensor = net(x, sigma, beside, told)
+    return found
