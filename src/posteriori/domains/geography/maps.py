@@ -48,8 +48,8 @@ def maps_picture(panels: Mapping[str, Panel], grid: MapGrid, columns: int = 3) -
         cell = axes.flat[at]
         draw_map(cell, shown[title], grid, own)
         cell.set_title(title, fontsize=9, loc="left")
-        cell.set_xlabel(_names(grid)[1] if at + across >= len(panels) else "")
-        cell.set_ylabel(_names(grid)[0] if at % across == 0 else "")
+        cell.set_xlabel(axis_names(grid)[1] if at + across >= len(panels) else "")
+        cell.set_ylabel(axis_names(grid)[0] if at % across == 0 else "")
         cell.tick_params(labelbottom=at + across >= len(panels))
     for cell in axes.flat[len(panels) :]:
         cell.set_visible(False)
@@ -67,7 +67,7 @@ def draw_map(axes: Axes, values: Floats, grid: MapGrid, colours: Colours) -> Non
 
     if values.shape != grid.shape:
         raise ShapeError(f"values {values.shape} do not lie on the grid {grid.shape}.")
-    y, x = _axes(grid)
+    y, x = map_borders(grid)
     low, high = colours.ends(values)
     norm = LogNorm(low, high) if colours.log else Normalize(low, high)
     palette = colormaps[DIVERGING if colours.centred else PALETTE].with_extremes(bad=GAP)
@@ -82,7 +82,7 @@ def draw_map(axes: Axes, values: Floats, grid: MapGrid, colours: Colours) -> Non
     axes.tick_params(labelsize=7)
 
 
-def _axes(grid: MapGrid) -> tuple[Floats, Floats]:
+def map_borders(grid: MapGrid) -> tuple[Floats, Floats]:
     """Borders of the cells along both axes; rows and columns of a rotated grid."""
     if grid.rotated:
         return np.arange(grid.shape[0] + 1.0), np.arange(grid.shape[1] + 1.0)
@@ -97,7 +97,8 @@ def _borders(centres: Floats) -> Floats:
     return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
 
 
-def _names(grid: MapGrid) -> tuple[str, str]:
+def axis_names(grid: MapGrid) -> tuple[str, str]:
+    """What to write along the vertical and the horizontal axis."""
     if grid.geographic and not grid.rotated:
         return "latitude [°]", "longitude [°]"
     return ("row", "column") if grid.crs is None or grid.rotated else ("northing", "easting")
@@ -105,6 +106,6 @@ def _names(grid: MapGrid) -> tuple[str, str]:
 
 def _height(grid: MapGrid) -> float:
     """Height over width of one map, within what a page bears."""
-    y, x = _axes(grid)
+    y, x = map_borders(grid)
     stretch = 1 / np.cos(np.deg2rad(np.mean(y))) if grid.geographic else 1.0
     return float(np.clip(np.ptp(y) * stretch / max(np.ptp(x), 1e-12), 0.35, 1.6))

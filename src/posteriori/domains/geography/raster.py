@@ -43,7 +43,7 @@ def read_raster(
     """
     text = str(path)
     if glob.has_magic(text) and not Path(text).exists():
-        raster = joined([_read(file, variable, at) for file in _named(text)])
+        raster = joined([_read(file, variable, at) for file in named(text)])
     else:
         raster = _read(Path(path), variable, at)
     if not raster.observed.any():
@@ -128,7 +128,7 @@ def joined(rasters: list[Raster]) -> Raster:
     return replace(first, stored=stored[order], layers=layers.select(order))
 
 
-def _named(pattern: str) -> list[Path]:
+def named(pattern: str) -> list[Path]:
     """The files that a pattern names, in the order of their names.
 
     Raises:

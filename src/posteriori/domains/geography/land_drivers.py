@@ -1,0 +1,80 @@
+"""What a cell's change is told by: distances and densities of classes and places, slopes, nearness of closed land."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from posteriori.domains.geography.land_maps import Codes, Driver, Floats, Mask
+
+SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Widths [cells] of the Gaussian windows that densities are taken over."""
+SMOOTHED = (2.0, 6.0)
+"""Widths [cells] of the windows that continuous drivers are smoothed over."""
+AROUND = np.ones((3, 3))
+
+
+def near(state: Codes, gained: int, time: int, drivers: Sequence[Driver]) -> Floats:
+    """What a cellular automaton looks at, (y, x, feature): the eight neighbours, distances, and drivers as they are."""
+    here = state == gained
+    found = [ndimage.convolve(here.astype(np.float64), AROUND, mode="constant"), _distance(here)]
+    for driver in drivers:
+        layer = driver.at(time)
+        found += [_distance(layer == layer.max())] if driver.places else [layer]
+    found += _classes(state, gained)
+    return np.stack(found, -1)
+
+
+def wide(state: Codes, gained: int, time: int, drivers: Sequence[Driver], open_: Mask) -> Floats:
+    """The same and more, (y, x, feature): densities at ``SCALES``, smoothed drivers, closed land, size of the patch."""
+    here = state == gained
+    found = [near(state, gained, time, drivers)]
+    layers = [_density(here, scale) for scale in SCALES]
+    for driver in drivers:
+        layer = driver.at(time)
+        if driver.places:
+            layers += [_density(layer == layer.max(), scale) for scale in SCALES]
+        else:
+            layers += [np.sqrt(np.abs(layer)) * np.sign(layer), *(ndimage.gaussian_filter(layer, s) for s in SMOOTHED)]
+    for other in np.unique(state[state >= 0]):
+        if other != gained and len(np.unique(state[state >= 0])) > 2:
+            layers += [_density(state == other, scale) for scale in SMOOTHED]
+    if not open_.all():
+        layers += [_distance(~open_), *(_density(~open_, scale) for scale in SMOOTHED)]
+    layers.append(_patch(here))
+    return np.concatenate([*found, np.stack(layers, -1)], -1)
+
+
+def _classes(state: Codes, gained: int) -> list[Floats]:
+    """Which class the cell has now, where there are more than the two that a gain is between."""
+    others = [code for code in np.unique(state[state >= 0]) if code != gained]
+    return [(state == code).astype(np.float64) for code in others] if len(others) > 1 else []
+
+
+def _distance(here: Mask) -> Floats:
+    """log(1 + distance [cells]) to the nearest place; as far as the map is long where there is none."""
+    if not here.any():
+        return np.full(here.shape, np.log1p(np.hypot(*here.shape)))
+    found: Floats = np.log1p(ndimage.distance_transform_edt(~here))
+    return found
+
+
+def _density(here: Mask, scale: float) -> Floats:
+    """Share of the window that is such a place, windows cut at the border of the map."""
+    inside = ndimage.gaussian_filter(np.ones(here.shape), scale, mode="constant")
+    found: Floats = ndimage.gaussian_filter(here.astype(np.float64), scale, mode="constant") / inside
+    return found
+
+
+def _patch(here: Mask) -> Floats:
+    """log of the number of cells in the nearest patch."""
+    if not here.any():
+        return np.zeros(here.shape)
+    labels: NDArray[np.int64]
+    labels, _ = ndimage.label(here, AROUND)
+    sizes = np.bincount(labels.ravel())
+    row, column = ndimage.distance_transform_edt(~here, return_distances=False, return_indices=True)
+    return np.asarray(np.log(sizes[labels[row, column]]), np.float64)
