@@ -82,7 +82,7 @@ class Study:
     """Particles of each posterior of two regimes."""
     fields: int = 16384
     """Draws of the prior that the denoiser and the reference learn from."""
-    passes: int = 3
+    passes: int = 5
     """Passes of the training over them."""
     regimes: Literal["analytic", "learned"] = "analytic"
     """Denoiser of the two regimes: in closed form, or trained too."""
