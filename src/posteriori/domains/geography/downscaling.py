@@ -17,6 +17,7 @@ from posteriori.core.infer import infer
 from posteriori.core.random import Rng
 from posteriori.core.target import Inverse
 from posteriori.domains.geography.daily_cycle import DailyCycle
+from posteriori.domains.geography.residual_trial import Missed
 from posteriori.inference.conformal import conformal_quantile, needed_spread
 from posteriori.inference.exact import Exact
 from posteriori.inference.projection import conserve, conserve_within
@@ -70,13 +71,15 @@ class Downscaler:
 class Chosen:
     """A downscaler chosen on stretches of the history that were left out, and what was tried there.
 
-    ``trials`` are mean scores by taper; ``peers`` those of the interpolations on the same fields.
+    ``trials`` are mean scores by taper; ``peers`` those of the interpolations on the same fields, and ``missed`` what
+    the law with the best taper missed there.
     """
 
     downscaler: Downscaler
     localisation: Localisation
     trials: Mapping[str, float]
     peers: Mapping[str, float]
+    missed: Missed
 
 
 def choose(
@@ -122,6 +125,7 @@ def choose(
         best,
         {_said(taper): score for taper, score in scores.items()},
         {name: float(torch.cat(found).mean()) for name, found in peers.items()},
+        _missed(operator, best, factor, history, splits, left),
     )
 
 
@@ -147,6 +151,30 @@ def bilinear(coarse: Tensor, operator: BlockAverage) -> Tensor:
     """Between the centres of blocks, and on in a straight line beyond the outermost, (n, Y, X) → (n, y, x)."""
     rows, columns = (_weights(n, size) for n, size in zip(operator.codomain.shape, operator.size, strict=True))
     return rows @ coarse.double() @ columns.mT
+
+
+def _missed(
+    operator: BlockAverage,
+    taper: Localisation,
+    factor: float,
+    history: Tensor,
+    splits: Sequence[Split],
+    left: Sequence[Tensor],
+) -> Missed:
+    """Errors of the law on the fields left out; a net may know the mean, the spread and the usual field."""
+    error, std, told, fold = [], [], [], []
+    for at, (split, test) in enumerate(zip(splits, left, strict=True)):
+        prior = localised(operator.domain, history[split.train], taper)
+        law, size = Downscaler(operator, prior, factor).law(operator(history[test])), history[split.train].std()
+        spread = law.spread().clamp_min(1e-9 * float(size))
+        usual = ((prior.location - prior.location.mean()) / size).expand_as(spread)
+        error.append(history[test] - law.center())
+        std.append(spread)
+        told.append(torch.stack([(law.center() - prior.location) / size, (spread / size).log(), usual], 1))
+        fold.append(torch.full((len(test),), at))
+    every = torch.cat(error)
+    nothing, mask = every.new_zeros(len(every), 0, *every.shape[1:]), torch.ones(every.shape[1:], dtype=torch.bool)
+    return Missed(every, torch.cat(std), torch.cat(told), nothing, torch.cat(fold), mask)
 
 
 def _weights(blocks: int, size: int) -> Tensor:

@@ -20,6 +20,7 @@ from posteriori.domains.geography.forecasting import (
     Series,
     dressed_factor,
     dressed_score,
+    elsewhere,
     linear_inverse,
     on_grid,
     simple,
@@ -27,6 +28,7 @@ from posteriori.domains.geography.forecasting import (
     trial,
 )
 from posteriori.domains.geography.persistence import kept
+from posteriori.domains.geography.residual_trial import Missed
 from posteriori.learn.ensemble_covariance import Localisation, LocalisedCovariance, choose
 
 TAPERS = (4.0, 8.0, 16.0, 32.0)
@@ -54,6 +56,7 @@ class Blend:
         names: what they are.
         errors: truth less mean on stretches left out, (case, cell).
         factor: of the spread of those errors, for intervals that hold as often as they say.
+        fold, cases: stretch (case,) and positions (case, 2) of each.
         crps: of each average that was tried, by its parts.
     """
 
@@ -61,6 +64,8 @@ class Blend:
     names: tuple[str, ...]
     errors: Tensor
     factor: float
+    fold: Tensor
+    cases: Tensor
     crps: Mapping[str, float]
 
     def mean(self, shown: Tensor) -> Tensor:
@@ -109,7 +114,8 @@ class Contest:
         past = Past.of(series, within, ahead)
         fitted = {**simple(past), **linear_inverse(past), **families["surroundings"](past)}
         errors = {name: trials["simple" if name == "damped" else name].errors[law] for name, law in best.items()}
-        blend = _blended(errors, {name: fitted[law] for name, law in best.items()}, trials["simple"].fold)
+        stretches = trials["simple"].fold, trials["simple"].cases
+        blend = _blended(errors, {name: fitted[law] for name, law in best.items()}, *stretches)
         rivals = {name: fitted[name] for name in trials["simple"].crps}
         rivals[LINEAR_INVERSE] = fitted[best[LINEAR_INVERSE]]
         factors = {LINEAR_INVERSE: trials[LINEAR_INVERSE].factor(best[LINEAR_INVERSE])}
@@ -128,6 +134,16 @@ class Contest:
         raw = kept(*series.fields[pairs].unbind(1))
         found[PERSISTENCE] = Forecast(raw.mean(series.fields[cases[:, 0]]), raw.covariance.diagonal().sqrt())
         return found
+
+    def missed(self) -> Missed:
+        """What the average missed on stretches left out, with what was shown, for a residual model."""
+        blend, mask = self.blend, self.past.series.mask
+        size = self.past.anomalies[self.past.within].std()
+        std = blend.factor * elsewhere(blend.errors, blend.fold)
+        shown = on_grid(self.past.shown(blend.cases[:, 0]) / size, mask)
+        told = torch.stack([shown[:, 0], on_grid((std / std.mean()).log(), mask)], 1)
+        fields = on_grid(torch.stack([blend.errors, std]), mask)
+        return Missed(fields[0], torch.where(mask, fields[1], 1.0), told, shown.flip(1), blend.fold, mask)
 
     def ahead_of(self, position: int) -> Tensor:
         """What is expected one lead after the field at ``position``, (cell,)."""
@@ -149,7 +165,7 @@ class Contest:
         return Gaussian(space, on_grid(means, mask), DenseCovariance(covariance), problems={"case": None})
 
 
-def _blended(errors: Mapping[str, Tensor], laws: Mapping[str, Law], fold: Tensor) -> Blend:
+def _blended(errors: Mapping[str, Tensor], laws: Mapping[str, Law], fold: Tensor, cases: Tensor) -> Blend:
     """The average, of all that some of these laws have, that scored best on stretches left out."""
     averages = {
         names: torch.stack([errors[name] for name in names]).mean(0)
@@ -159,4 +175,5 @@ def _blended(errors: Mapping[str, Tensor], laws: Mapping[str, Law], fold: Tensor
     scores = {names: dressed_score(error, fold) for names, error in averages.items()}
     best = min(scores, key=scores.__getitem__)
     named = {" + ".join(names): score for names, score in scores.items()}
-    return Blend([laws[name] for name in best], best, averages[best], dressed_factor(averages[best], fold), named)
+    factor = dressed_factor(averages[best], fold)
+    return Blend([laws[name] for name in best], best, averages[best], factor, fold, cases, named)

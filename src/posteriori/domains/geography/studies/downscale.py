@@ -32,9 +32,11 @@ from posteriori.domains.geography.forecast_pictures import ranks_picture
 from posteriori.domains.geography.gap_filling_data import Asked, ask, tiles_of_the_dem
 from posteriori.domains.geography.maps import Panel, maps_picture
 from posteriori.domains.geography.raster import read_raster, write_rasters
+from posteriori.domains.geography.residual_trial import diffusion_over_gaussian
 from posteriori.domains.picture import Colours
 from posteriori.domains.study import Outcome
 from posteriori.inference.exact import Exact
+from posteriori.inference.projection import conserve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
@@ -71,6 +73,8 @@ class Study:
     """Most fields that are sharpened, evenly spread."""
     members: int = 59
     """Draws of every field."""
+    diffusion: bool = False
+    """Trains a diffusion model on what the Gaussian law misses and says whether that helps on a stretch left out."""
     quick: bool = False
     """A third of the fields."""
 
@@ -109,6 +113,7 @@ class _Findings:
     truth: Tensor | None
     blocks: Tensor
     context: Context
+    diffusion: float | None
 
     @staticmethod
     def of(study: Study, history: Raster, data: Raster | None, gap: float, context: Context) -> _Findings:
@@ -135,7 +140,13 @@ class _Findings:
         times = asked.now[picked] if truth is not None else np.arange(float(len(picked)))
         blocks = time_blocks(times) if asked.timed else torch.arange(len(picked)) // max(1, len(picked) // 8)
         asked = replace(asked, fields=given, now=times)
-        return _Findings(study, asked, chosen, coarse, members, truth, blocks, context)
+        ratio = None
+        if study.diffusion:
+            zero = torch.zeros(operator.codomain.shape, dtype=torch.float64)
+            ratio = diffusion_over_gaussian(
+                chosen.missed, lambda x: conserve(x, operator, zero.expand(*x.shape[:2], *zero.shape)), context
+            )
+        return _Findings(study, asked, chosen, coarse, members, truth, blocks, context, ratio)
 
     def outcome(self) -> Outcome:
         figures = [self._exactness(), *(self._judged() if self.truth is not None else [])]
@@ -145,6 +156,7 @@ class _Findings:
             "taper": min(self.chosen.trials, key=self.chosen.trials.__getitem__),
             "spread_factor": self.chosen.downscaler.factor,
             "left_out.crps": min(self.chosen.trials.values()),
+            **({} if self.diffusion is None else {"left_out.diffusion_over_gaussian": self.diffusion}),
             **{f"left_out.{name.replace(' ', '_')}.crps": value for name, value in self.chosen.peers.items()},
         }
         law = self.chosen.downscaler

@@ -29,6 +29,7 @@ from posteriori.domains.geography.forecasting import Series, on_grid
 from posteriori.domains.geography.maps import Panel, maps_picture
 from posteriori.domains.geography.moving_weather import MovingWeather, over_the_dem
 from posteriori.domains.geography.raster import read_raster, write_rasters
+from posteriori.domains.geography.residual_trial import diffusion_over_gaussian
 from posteriori.domains.picture import Colours, calibration_picture, reliability_picture
 from posteriori.domains.study import Outcome
 from posteriori.learn.linear_inverse_model import LinearInverseModel
@@ -77,6 +78,8 @@ class Study:
     """Hours that go together when scores are resampled."""
     draws: int = 200
     """Draws of the joint law behind each probability."""
+    diffusion: bool = False
+    """Trains a diffusion model on what the Gaussian law misses and says whether that helps on a stretch left out."""
     quick: bool = False
     """No further leads, half the draws."""
 
@@ -114,6 +117,7 @@ class _Findings:
     posterior: Gaussian
     probabilities: Mapping[float, Tensor]
     by_lead: Mapping[float, Mapping[str, float]]
+    diffusion: float | None
 
     @staticmethod
     def of(study: Study, raster: Raster, weather: MovingWeather | None, context: Context) -> _Findings:
@@ -143,7 +147,8 @@ class _Findings:
         probabilities = {
             level: exceedance(posterior, level, draws, rng.child("exceedance", str(level))) for level in levels
         }
-        return _Findings(study, raster, series, contest, cases, judged, posterior, probabilities, by_lead)
+        ratio = diffusion_over_gaussian(contest.missed(), lambda x: x, context) if study.diffusion else None
+        return _Findings(study, raster, series, contest, cases, judged, posterior, probabilities, by_lead, ratio)
 
     def outcome(self) -> Outcome:
         report = Report(f"{self.raster.name} {self.study.lead:g} h ahead", tuple(self._figures()))
@@ -201,6 +206,7 @@ class _Findings:
             "cases": len(self.cases),
             "average_of": " + ".join(f"{name} ({contest.chosen[name]})" for name in contest.blend.names),
             "spread_factor": contest.blend.factor,
+            **({} if self.diffusion is None else {"left_out.diffusion_over_gaussian": self.diffusion}),
             "thresholds": ", ".join(f"{level:g} {self.raster.unit}" for level in self.probabilities),
         }
 
