@@ -15,19 +15,21 @@ from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.domains.geography.dem import load_dem
 from posteriori.domains.geography.tiles_scene import BORDER, Scene, clouds
-from posteriori.inference.conditional_diffusion import Hidden
 from posteriori.learn.diffusion.denoiser import Preconditioned
 from posteriori.learn.diffusion.tiling import Tiling, Window
 from posteriori.learn.diffusion.training import Fields, train
 from posteriori.learn.diffusion.unet import UNet
 from posteriori.learn.network import load_net
 from posteriori.learn.plan import Batch, Cosine, Plan, Precision
+from posteriori.learn.pull_push import pull_push
 
 WEIGHTS = Path(__file__).parent / "weights" / "tiles.safetensors"
 PATCH = 64
 """Side of the patches that are learnt from [cells]."""
 SEEN = 0.9
 """Share of a patch that must be known to be learnt from."""
+FAINT = 0.05
+"""What a known cell counts in training, a hidden one counting 1."""
 PLAN = Plan(
     epochs=24,
     batch=16,
@@ -53,7 +55,7 @@ class Filling:
     """A denoiser of windows that looks up what is known there.
 
     Args:
-        net: trained by :func:`learnt`, conditions (known values, mask).
+        net: trained by :func:`learnt`, told what :func:`beside` gives.
         scene: where it looks.
         scale: of the values.
     """
@@ -67,10 +69,15 @@ class Filling:
         values = torch.from_numpy(self.scene.known(window).values[0])
         seen = torch.isfinite(values)
         known = ((values - self.scale.mean) / self.scale.std).nan_to_num(0.0)
-        beside = torch.stack([known, seen.double()]).float()
         with torch.autocast("cpu", torch.bfloat16):
-            found: Tensor = self.net(x[None, None], sigma, beside[None])[0, 0]
+            found: Tensor = self.net(x[None, None], sigma, beside(known[None, None], seen[None, None]))[0, 0]
         return found
+
+
+def beside(known: Tensor, seen: Tensor) -> Tensor:
+    """What the net is told of known values (n, 1, y, x): they themselves, where they are, and their gaps filled."""
+    mask = seen.float()
+    return torch.cat([known.float() * mask, mask, pull_push(known.float() * mask, mask)], 1)
 
 
 def clouded(shape: tuple[int, ...], rng: Rng) -> Tensor:
@@ -139,33 +146,30 @@ def elevation_patches(number: int, rng: Rng) -> tuple[Tensor, Scale]:
 
 
 @dataclass(frozen=True)
-class Turned:
-    """Rows turned and mirrored at random, then hidden by clouds."""
-
-    hidden: Hidden
+class Clouded:
+    """Rows turned and mirrored at random, then hidden by clouds; what the clouds hide is what counts."""
 
     def __call__(self, batch: Batch, rng: Rng) -> Batch:
         """(values, weight, condition, vector)."""
-        values, weight, condition, vector = batch
+        values, weight, _, vector = batch
         turns = rng.child("turn").integers(8, (len(values),)).tolist()
-        both = torch.stack([_turned(both, turn) for both, turn in zip(torch.stack([values, weight], 1), turns)])
-        found = self.hidden((both[:, 0], both[:, 1], condition, vector), rng)
-        beside = found[2]
-        unknown = both[:, 1] == 0
-        return *found[:2], torch.where(unknown.expand_as(beside), 0.0, beside), found[3]
+        both = torch.stack([_turned(field, turn) for field, turn in zip(torch.cat([values, weight], 1), turns)])
+        values, weight = both[:, :1], both[:, 1:]
+        seen = clouded((len(values), *values.shape[2:]), rng.child("clouds"))[:, None] & (weight > 0)
+        hidden = weight * torch.where(seen, FAINT, 1.0)
+        return values, hidden, beside(values, seen), vector
 
 
 def untrained() -> Preconditioned:
     """The net of tiles: 0.15 million numbers on three scales, no attention, so that it sees no farther than it must."""
     with Rng(0).child("tiles"):
-        return Preconditioned(UNet(condition_channels=2, width=16, multiples=(1, 2, 2), heads=0))
+        return Preconditioned(UNet(condition_channels=3, width=16, multiples=(1, 2, 2), heads=0))
 
 
 def learnt(fields: Tensor, plan: Plan, context: Context) -> Preconditioned:
     """A net trained on patches (n, 1, y, x), NaN in gaps, under clouds."""
-    rows = Fields(fields, condition=torch.zeros(len(fields), 2, *fields.shape[2:]))
-    turned = replace(plan, augment=Turned(Hidden(clouded, 0.0)))
-    net = train(untrained(), rows, turned, context).net
+    rows = Fields(fields, condition=torch.zeros(len(fields), 3, *fields.shape[2:]))
+    net = train(untrained(), rows, replace(plan, augment=Clouded()), context).net
     assert isinstance(net, Preconditioned)
     return net.requires_grad_(False).eval()
 

@@ -1,0 +1,146 @@
+"""Generation: splits, frame, refusals, georeferenced output; a small run end to end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from posteriori.audit.rasters.splits import require_gap
+from posteriori.core.errors import DataError, OptionError, ShapeError
+from posteriori.core.map_grid import WGS84, MapGrid
+from posteriori.core.random import Rng
+from posteriori.core.raster import Kind, Layers, Raster
+from posteriori.core.run import Context
+from posteriori.domains.geography.dem import load_dem
+from posteriori.domains.geography.generation_data import in_tiles, in_time
+from posteriori.domains.geography.generation_scores import downstream
+from posteriori.domains.geography.generator import Frame, eof_gaussian, loaded, trained
+from posteriori.domains.geography.raster import read_raster, write_raster
+from posteriori.domains.geography.studies.generate import Study
+
+
+def stack(days: int = 24, hourly: bool = True) -> Raster:
+    """Smooth fields of 10 x 12 cells every second hour, with a daily cycle."""
+    n = 12 * days
+    rng = Rng(0)
+    y, x = np.meshgrid(np.arange(10), np.arange(12), indexing="ij")
+    waves = np.stack([np.cos(0.4 * y + 0.2 * k * x) for k in range(4)])
+    score = rng.numpy.standard_normal((n, 4))
+    values = 280 + np.einsum("nk,kyx->nyx", score, waves) + 0.1 * rng.numpy.standard_normal((n, 10, 12))
+    step = np.timedelta64(2, "h") if hourly else np.timedelta64(1, "D")
+    layers = Layers.at(np.datetime64("2019-03-01T00", "ns") + np.arange(n) * step)
+    grid = MapGrid((10, 12), (0.25, 0.0, -5.0, 0.0, -0.25, 58.0), WGS84)
+    return Raster("t2m", values.astype(np.float32), grid, "K", nodata=float("nan"), layers=layers)
+
+
+def test_blocks_of_time_keep_their_gap_and_whole_days() -> None:
+    sample = in_time(stack(), 48, 12)
+    assert len(sample.train) == 144
+    assert len(sample.held) == 72
+    assert sample.held_hour is not None
+    assert not set(sample.blocks.tolist()) & set(sample.held_blocks.tolist())
+    assert set(sample.held_hour.tolist()) == set(range(0, 24, 2))
+    assert in_time(stack(hourly=False), 240, 24).hour is None
+
+
+def test_tiles_of_training_and_held_out_squares_share_no_cell() -> None:
+    dem = load_dem()
+    marked = replace(dem, stored=np.arange(dem.stored.size, dtype=np.int32).reshape(dem.stored.shape))
+    sample = in_tiles(marked, 24)
+    train, held = (set(part.unique().tolist()) for part in (sample.dense, sample.held))
+    assert not train & held
+    cells = [np.stack(np.divmod(np.array(sorted(part)), 403), 1) for part in (train, held)]
+    require_gap(*cells, 3.9)
+    assert len(sample.train) == 240
+    assert len(sample.held) == 240
+    assert torch.equal(sample.dense_blocks.unique(), sample.blocks.unique())
+    assert sample.dense_blocks.shape == (len(sample.dense),)
+
+
+def test_frame_whitens_and_comes_back() -> None:
+    sample = in_tiles(load_dem(), 24)
+    frame = Frame.of(sample)
+    unit = frame.unit(sample.dense)
+    assert unit.square().mean().item() == pytest.approx(1, rel=1e-3)
+    assert torch.allclose(frame.fields(unit), sample.dense, atol=0.05)
+    assert frame.unit(sample.held).square().mean().item() == pytest.approx(1, abs=0.3)
+
+
+def test_gaussian_law_has_the_mean_and_covariance_of_the_fields() -> None:
+    fields = in_time(stack(), 48, 12).train
+    drawn = eof_gaussian(fields, 20_000, Rng(1))
+    assert (drawn.mean(0) - fields.mean(0)).abs().max() < 0.06
+    found, given = (part.flatten(1).mT.cov(correction=0) for part in (drawn, fields))
+    assert (found - given).abs().max() < 0.05 * given.diagonal().max()
+
+
+def test_more_data_of_the_same_law_help_a_learner_and_noise_does_not() -> None:
+    whole = in_time(stack(160), 48, 12)
+    few = whole.blocks < 4
+    sample = replace(whole, train=whole.train[few], dense=whole.train[few], blocks=whole.blocks[few])
+    more = downstream(sample, whole.train[~few], Rng(0))
+    assert more.high < 1
+    noise = 280 + 3 * Rng(1).normal((400, 10, 12))
+    assert downstream(sample, noise, Rng(0)).low > more.high
+
+
+@pytest.mark.slow
+def test_study_end_to_end_on_a_file(tmp_path: Path) -> None:
+    write_raster(stack(), tmp_path / "t2m.nc")
+    study = Study(data=tmp_path / "t2m.nc", n=60, steps=40, width=8, hour=6.0)
+    outcome = study(Context(Rng(0)))
+    assert outcome.scores["n"] == 60
+    for name in (
+        "frechet",
+        "frechet_floor",
+        "frechet_gaussian",
+        "variogram_error",
+        "memorisation_p",
+        "downstream_ratio",
+    ):
+        assert np.isfinite(outcome.scores[name])
+    for name in ("generated.nc", "generated.tif", "weights.safetensors"):
+        outcome.files[name](tmp_path / name)
+    made = read_raster(tmp_path / "generated.tif")
+    assert not made.grid.difference(stack().grid)
+    assert (made.stored.shape, made.unit) == ((60, 10, 12), "K")
+    for picture in outcome.pictures.values():
+        picture()
+    sample = in_time(stack(), 48, 12)
+    kept = loaded(tmp_path / "weights.safetensors", sample, 8)
+    again = trained(sample, 40, 8, Context(Rng(0)).child("training"))
+    hour = torch.full((3,), 6.0)
+    assert torch.equal(*(g.draw(3, (10, 12), hour, Rng(5)) for g in (kept, again)))
+
+
+def test_what_cannot_be_generated_is_refused(tmp_path: Path) -> None:
+    raster = stack()
+    holes = raster.stored.copy()
+    holes[3, 2, 2] = np.nan
+    with pytest.raises(DataError, match="gap-filling"):
+        in_time(replace(raster, stored=holes), 48, 12)
+    with pytest.raises(DataError, match="classes"):
+        in_time(
+            replace(raster, kind=Kind.CATEGORICAL, stored=np.ones(raster.stored.shape, np.int16), nodata=None), 48, 12
+        )
+    with pytest.raises(DataError, match="at least 60"):
+        in_time(raster.select(np.arange(100)), 48.0, 12.0)
+    with pytest.raises(OptionError, match="two gaps"):
+        in_time(raster, 24, 12)
+    with pytest.raises(ShapeError, match="squares"):
+        in_tiles(raster.select([0]), 8)
+    with pytest.raises(OptionError, match="n=5"):
+        Study(n=5)
+    with pytest.raises(OptionError, match="width"):
+        Study(width=6)
+    with pytest.raises(OptionError, match="hour"):
+        Study(hour=24.0)
+    with pytest.raises(OptionError, match="hour= needs"):
+        Study(hour=6.0)(Context())
+    (tmp_path / "bad.safetensors").write_bytes(b"no weights")
+    with pytest.raises(DataError, match="as weights"):
+        loaded(tmp_path / "bad.safetensors", in_tiles(load_dem(), 24), 16)
