@@ -15,6 +15,7 @@ from posteriori.core.covariance import DenseCovariance
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.space import Space
 from posteriori.domains.geography.forecasting import (
+    Family,
     Law,
     Past,
     Series,
@@ -100,7 +101,7 @@ class Contest:
     def learnt(series: Series, within: Tensor, lead: float, folds: int, gap: float) -> Contest:
         """Every choice is made on ``folds`` stretches of ``within`` that are left out in turn, ``gap`` hours away."""
         ahead = series.ahead(lead)
-        families = {
+        families: dict[str, Family] = {
             "simple": simple,
             LINEAR_INVERSE: linear_inverse,
             "surroundings": partial(surroundings, gap=gap),

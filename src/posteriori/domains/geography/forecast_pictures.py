@@ -26,6 +26,7 @@ def ranks_picture(ranks: Mapping[str, ArrayLike], members: int) -> Figure:
         axes.stairs(share / share.sum() * (members + 1), edges, color=colour, label=name, linewidth=1.4)
     axes.set(xlabel=f"members below the truth (of {members})", ylabel="share of truths over a flat one")
     axes.set_xlim(-0.5, members + 0.5)
+    axes.set_xticks(range(0, members + 1, max(1, members // 10)))
     axes.set_ylim(bottom=0)
     figure.legend(loc="outside upper center", ncols=3, fontsize=9)
     return figure
@@ -35,8 +36,8 @@ def skill_picture(leads: Sequence[float], scores: Mapping[str, Sequence[float]],
     """The continuous ranked probability score of each law at each lead [h]."""
     figure, axes = blank(6.4, 4.0)
     for at, (name, found) in enumerate(scores.items()):
-        style = {"color": COLOURS[at % len(COLOURS)], "marker": MARKERS[at % len(MARKERS)], "markersize": 5}
-        axes.plot(leads, found, label=name, linewidth=2.2 if at == 0 else 1.2, **style)
+        colour, marker = COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)]
+        axes.plot(leads, found, color=colour, marker=marker, markersize=5, linewidth=1.2 + (at == 0), label=name)
     axes.set(xlabel="lead [h]", ylabel=f"CRPS [{unit}]", xticks=list(leads))
     axes.set_ylim(bottom=0)
     figure.legend(loc="outside upper center", ncols=2, fontsize=9)

@@ -33,9 +33,11 @@ LEVEL = 0.9
 
 
 class Law(Protocol):
-    """The anomaly one lead after another: N(mean(fields), covariance)."""
+    """The anomaly one lead after another: N(mean(shown), covariance)."""
 
-    covariance: Covariance
+    @property
+    def covariance(self) -> Covariance:
+        """Of the errors of the mean, over the cells."""
 
     def mean(self, shown: Tensor) -> Tensor:
         """(n, age, cell), the latest first, as :meth:`Past.shown` gives them → (n, cell)."""

@@ -77,7 +77,7 @@ def diffusion_over_gaussian(missed: Missed, keep: Callable[[Tensor], Tensor], co
         whole = WithContext(net, ConvGRU(1, RECURRENT), times) if times else net
     plan = Plan(epochs=EPOCHS, batch=16, rate=2e-3, average=0.99, weight_decay=1e-2, precision=Precision.BFLOAT16)
     rows = Fields(ratio[~last], condition=told[~last])
-    denoiser = train(Preconditioned(whole), rows, plan, context.child("residual")).net  # type: ignore[arg-type]
+    denoiser = train(Preconditioned(whole), rows, plan, context.child("residual")).net
     at = last.nonzero()[:, 0]
     at = at[torch.linspace(0, len(at) - 1, MOST).round().long().unique()]
     error, std, mask = missed.error[at], missed.std[at], missed.mask
