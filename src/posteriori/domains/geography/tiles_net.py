@@ -17,7 +17,7 @@ from posteriori.domains.geography.dem import load_dem
 from posteriori.domains.geography.tiles_scene import BORDER, Scene, clouds
 from posteriori.learn.diffusion.denoiser import Preconditioned
 from posteriori.learn.diffusion.tiling import Tiling, Window
-from posteriori.learn.diffusion.training import Fields, train
+from posteriori.learn.diffusion.training import Fields, LogUniform, NoiseLoss, train
 from posteriori.learn.diffusion.unet import UNet
 from posteriori.learn.network import load_net
 from posteriori.learn.plan import Batch, Cosine, Plan, Precision
@@ -28,6 +28,8 @@ PATCH = 64
 """Side of the patches that are learnt from [cells]."""
 SEEN = 0.9
 """Share of a patch that must be known to be learnt from."""
+LOW, HIGH = 0.01, 80.0
+"""First and last noise level, of fields of unit size."""
 FAINT = 0.05
 """What a known cell counts in training, a hidden one counting 1."""
 PLAN = Plan(
@@ -169,7 +171,8 @@ def untrained() -> Preconditioned:
 def learnt(fields: Tensor, plan: Plan, context: Context) -> Preconditioned:
     """A net trained on patches (n, 1, y, x), NaN in gaps, under clouds."""
     rows = Fields(fields, condition=torch.zeros(len(fields), 3, *fields.shape[2:]))
-    net = train(untrained(), rows, replace(plan, augment=Clouded()), context).net
+    loss = NoiseLoss(LogUniform(LOW, HIGH))
+    net = train(untrained(), rows, replace(plan, augment=Clouded()), context, loss=loss).net
     assert isinstance(net, Preconditioned)
     return net.requires_grad_(False).eval()
 

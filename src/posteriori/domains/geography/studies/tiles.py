@@ -20,7 +20,7 @@ from posteriori.core.raster import Kind, Raster
 from posteriori.core.run import Context
 from posteriori.core.store import Store
 from posteriori.domains.geography import tiles_pictures as draw
-from posteriori.domains.geography.tiles_net import PLAN, Filling, Scale, learnt, loaded, patches, scale_of
+from posteriori.domains.geography.tiles_net import HIGH, LOW, PLAN, Filling, Scale, learnt, loaded, patches, scale_of
 from posteriori.domains.geography.tiles_scene import File, Mosaic, Scene, Source
 from posteriori.domains.geography.tiles_scores import BlockScores, Filled, peak_memory, scored, seams
 from posteriori.domains.geography.windows import window_writer
@@ -39,8 +39,6 @@ MOST = 2**17
 """Cells along a side of the shipped mosaic, at most."""
 ALLOWED = 1024.0
 """Memory that the work may take [MiB]."""
-LOW, HIGH = 0.01, 40.0
-"""First and last noise level, of fields of unit size."""
 REFERENCES = (
     "Bar-Tal, Yariv, Lipman & Dekel (2023), MultiDiffusion: fusing diffusion paths for controlled image generation, "
     "ICML.",
