@@ -20,5 +20,5 @@ def follow(average: nn.Module, net: nn.Module, decay: float, steps: int) -> None
     share = 1 - min(decay, (1 + steps) / (WARM + steps))
     for mean, now in zip(average.parameters(), net.parameters(), strict=True):
         mean.lerp_(now, share)
-    for mean, now in zip(average.buffers(), net.buffers(), strict=True):
-        mean.copy_(now)
+    for kept, buffer in zip(average.buffers(), net.buffers(), strict=True):
+        kept.copy_(buffer)

@@ -30,6 +30,7 @@ from posteriori.learn.diffusion.denoiser import Preconditioned
 from posteriori.learn.diffusion.schedule import karras
 from posteriori.learn.diffusion.tiled import solve_tiled
 from posteriori.learn.diffusion.tiling import Tiling
+from posteriori.learn.diffusion.unet import UNet
 from posteriori.learn.network import save_net
 
 if TYPE_CHECKING:
@@ -241,6 +242,7 @@ class _Findings:
         return files
 
     def _keep_net(self, path: Path) -> None:
+        assert isinstance(self.net.net, UNet)
         save_net(self.net.net, path)
 
     def _write(self, made: Callable[[Raster, Floats], Raster], path: Path) -> None:
