@@ -109,7 +109,7 @@ def learn_residual(
     context: Context,
     width: int = 24,
 ) -> Preconditioned:
-    """A denoiser of (truth - μ)/a learnt from ``cases``: law of the rest, its truth (h,), prior mean and std (size,)."""
+    """A denoiser of (truth - μ)/a learnt from ``cases``: law of the rest, truth (h,), prior mean and std (size,)."""
     values = torch.full((len(cases), 1, shape[0] * shape[1]), torch.nan)
     told = []
     for row, (found, truth, mean, std) in enumerate(cases):

@@ -22,6 +22,7 @@ CHOICES: dict[str, tuple[float, ...]] = {
     "common": (0.02, 0.06, 0.12, 0.25, 0.5, 0.7, 0.9),
     "nugget": (1e-6, 1e-5, 1e-4, 1e-3, 1e-2),
     "length": (0.12, 0.16, 0.2, 0.25, 0.32, 0.42),
+    "leading": (10, 20),
     "leading_length": (0.4, 0.5, 0.6, 0.8, 1.1),
 }
 """Values that are tried for each number of the law, one number after the other."""

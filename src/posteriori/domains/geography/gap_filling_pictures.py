@@ -83,5 +83,6 @@ def bars(judged: Judged, unit: str) -> Figure:
     for at, value in enumerate(found):
         axes.annotate(f"{value:.3g}", (value, at), (3, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set(xlabel=f"continuous ranked probability score [{unit}]; of points, the mean absolute error")
-    axes.set_xlim(right=1.1 * max(found))
+    axes.set_xscale("log")
+    axes.set_xlim(0.5 * min(found), 2 * max(found))
     return figure

@@ -86,8 +86,7 @@ class Study:
 
     def _asked(self) -> Asked:
         if self.history is None:
-            history, data = tiles_of_the_dem()
-            return ask(history, data, self.fit, self.test, self.gap)
+            return ask(*tiles_of_the_dem(), self.fit, self.test, self.gap)
         history = read(self.history, self.variable, self.cells, self.every)
         data = None if self.data is None else read(self.data, self.variable, self.cells, self.every)
         return ask(history, data, self.fit, self.test, self.gap)

@@ -1,0 +1,216 @@
+"""Gap filling: the reference and kriging against what they should be, the study on made-up and bad input."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from posteriori.core.errors import DataError, LeakError, OptionError, ShapeError
+from posteriori.core.map_grid import WGS84, MapGrid
+from posteriori.core.random import Rng
+from posteriori.core.raster import Layers, Raster
+from posteriori.core.run import Context
+from posteriori.core.space import Space
+from posteriori.domains.geography.gap_filling_data import ask, cut, drawn_mask, tiles_of_the_dem
+from posteriori.domains.geography.gap_filling_peers import Peers, interpolated
+from posteriori.domains.geography.kriging import exponential_process, fitted, positions
+from posteriori.domains.geography.raster import read_raster, write_raster
+from posteriori.domains.geography.studies.gap_filling import Study
+
+SHAPE = (7, 9)
+SPACE = Space("t2m", {"y": SHAPE[0], "x": SHAPE[1]}, "K")
+
+
+def weather(n: int, start: int = 0, seed: int = 0) -> Raster:
+    """Hourly smooth random fields about 280 K with a memory of some hours."""
+    rng = np.random.default_rng(seed)
+    points = positions(SPACE).numpy()
+    gap = np.linalg.norm(points[:, None] - points, axis=-1)
+    root = np.linalg.cholesky(np.exp(-gap / 4) + 1e-9 * np.eye(len(points)))
+    fields, now = [], rng.normal(size=len(points))
+    for _ in range(n):
+        now = 0.6 * now + 0.8 * rng.normal(size=len(points))
+        fields.append(280 + 2 * root @ now)
+    times = np.datetime64("2020-01-01") + np.arange(start, start + n) * np.timedelta64(1, "h")
+    stored = np.stack(fields).reshape(n, *SHAPE).astype(np.float32)
+    grid = MapGrid(SHAPE, (0.5, 0.0, -10.0, 0.0, -0.5, 58.0), WGS84)
+    return Raster("t2m", stored, grid, "K", layers=Layers.at(times), nodata=float("nan"))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A history of 240 hours and twelve later fields, one of them with a gap of its own."""
+    folder = tmp_path_factory.mktemp("weather")
+    whole = weather(360)
+    gappy = np.zeros((12, *SHAPE), bool)
+    gappy[3, 2:4, 3:5] = True
+    write_raster(whole.select(slice(0, 240)), folder / "history.nc")
+    write_raster(whole.select(slice(288, 360, 6)).hidden(gappy), folder / "data.nc")
+    return folder / "history.nc", folder / "data.nc"
+
+
+def quick(files: tuple[Path, Path], **options: object) -> Study:
+    """A small run."""
+    small = {"quick": True, "folds": 3, "members": 39, **options}
+    return Study(history=files[0], data=files[1], **small)  # type: ignore[arg-type]
+
+
+def test_study_scores_hidden_cells_fills_gaps_and_keeps_every_observed_bit(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    found = quick(files)(Context(Rng(0)))
+    for name in ("crps", "rmse", "coverage90", "spread_skill"):
+        assert found.scores[name] > 0
+        assert found.scores["reference"][name] > 0
+        assert found.scores["kriging"][name] > 0
+    assert found.scores["crps"] < found.scores["nearest"]["crps"]
+    assert found.scores["gaps_filled"] == 4
+    for name, write in found.files.items():
+        write(tmp_path / name)
+    data, filled = read_raster(files[1]), read_raster(tmp_path / "filled.nc", "t2m")
+    assert filled.observed.all()
+    assert np.array_equal(filled.stored[data.observed], data.stored[data.observed])
+    assert filled.grid.same(data.grid)
+    spread = read_raster(tmp_path / "filled.nc", "t2m_spread").values
+    assert (spread[~data.observed] > 0).all()
+    assert (spread[data.observed] == 0).all()
+    for draw in found.pictures.values():
+        assert draw().axes
+    again = quick(files, model=tmp_path / "model.json")(Context(Rng(0)))
+    assert again.scores["crps"] == pytest.approx(found.scores["crps"], rel=1e-9)
+
+
+def test_a_mask_from_a_file_hides_its_cells(files: tuple[Path, Path], tmp_path: Path) -> None:
+    data = read_raster(files[1])
+    hide = np.zeros(SHAPE, np.float32)
+    hide[1:4, 2:6] = 1
+    mask = replace(data.select(slice(0, 1)), name="mask", stored=hide[None], unit="1", layers=Layers())
+    write_raster(mask, tmp_path / "mask.tif")
+    found = quick(files, mask=str(tmp_path / "mask.tif"))(Context(Rng(0)))
+    assert found.scores["cases"] == 12
+
+
+def test_reference_is_the_localised_gaussian_in_closed_form() -> None:
+    history = torch.from_numpy(weather(60).values)
+    field, hide = torch.from_numpy(weather(1, seed=1).values[0]), torch.zeros(SHAPE, dtype=torch.bool)
+    hide[2:5, 3:6] = True
+    a = history.reshape(60, -1) - history.reshape(60, -1).mean(0)
+    at = positions(SPACE)
+    k = (a.mT @ a / 60) * torch.exp(-0.5 * torch.cdist(at, at).square() / (SHAPE[0] / 2) ** 2)
+    noise = 1e-3 * a.square().mean()
+    o, h = (~hide).flatten().nonzero()[:, 0], hide.flatten().nonzero()[:, 0]
+    gain = k[h][:, o] @ torch.linalg.inv(k[o][:, o] + noise * torch.eye(len(o)))
+    mean = history.reshape(60, -1).mean(0)
+    law = Peers.of(SPACE, history, torch.ones(SHAPE, dtype=torch.bool)).laws(field, ~hide, hide, Rng(0))["reference"]
+    torch.testing.assert_close(law.mean, mean[h] + gain @ (field.flatten()[o] - mean[o]), rtol=0, atol=1e-8)
+    torch.testing.assert_close(law.std.square(), (k[h][:, h] - gain @ k[o][:, h]).diagonal() + noise, rtol=0, atol=1e-8)
+
+
+def test_kriging_equals_gstools() -> None:
+    """The same model in GSTools gives the same mean and variance; its fit of the variogram the same curve."""
+    gstools = pytest.importorskip("gstools")
+    field = torch.from_numpy(weather(1, seed=3).values[0]) - 280
+    seen = drawn_mask(SHAPE, "random", 0.6, Rng(1))
+    process = exponential_process(SPACE, field, seen, Rng(0))
+    number = {name: float(value.detach()) for name, value in process.covariance.kernel.numbers.values().items()}
+    model = gstools.Exponential(dim=2, var=number["amplitude"] ** 2, len_scale=number["length_0"])
+    y, x = positions(SPACE).mT.numpy()
+    o = seen.flatten().numpy()
+    krige = gstools.krige.Simple(model, (y[o], x[o]), field.flatten().numpy()[o], mean=0.0)
+    mean, variance = krige((y[~o], x[~o]), return_var=True)
+    history = torch.zeros(2, *SHAPE, dtype=torch.float64)
+    history[0] += 1e-3
+    peers = Peers.of(SPACE, history - 5e-4, torch.ones(SHAPE, dtype=torch.bool))
+    at, there = seen.flatten().nonzero()[:, 0], (~seen).flatten().nonzero()[:, 0]
+    law = peers.kriged(field.flatten(), seen, at, there, Rng(0))
+    np.testing.assert_allclose(law.mean.numpy(), mean, atol=1e-5)
+    np.testing.assert_allclose(law.std.square().numpy(), variance, rtol=1e-4, atol=1e-6)
+
+
+def test_a_variogram_is_found_again() -> None:
+    """Of a large field with sill 4 and length 3: both within a third (false alarm below 1e-3 over seeds 0 … 99)."""
+    at = torch.cartesian_prod(torch.arange(20.0), torch.arange(20.0)).double()
+    root = torch.linalg.cholesky(4 * torch.exp(-torch.cdist(at, at) / 3) + 1e-9 * torch.eye(400))
+    sills, lengths = zip(*[fitted(at, root @ Rng(seed).normal((400,))) for seed in range(8)], strict=True)
+    assert 2.7 < np.median(sills) < 5.4
+    assert 2.0 < np.median(lengths) < 4.0
+
+
+def test_linear_interpolation_gives_a_plane_back() -> None:
+    plane = positions(SPACE) @ torch.tensor([2.0, -1.0], dtype=torch.float64)
+    there = torch.tensor([2 * 9 + 4, 3 * 9 + 5])
+    at = torch.tensor([i for i in range(63) if i not in there.tolist()])
+    torch.testing.assert_close(interpolated("linear", SPACE, plane, at, there), plane[there])
+
+
+def test_masks_hide_what_they_say() -> None:
+    block = drawn_mask((16, 24), "block", 0.5, Rng(0))
+    assert int(block.sum()) == 7 * 9
+    share = torch.stack([drawn_mask((16, 24), "random", 0.3, Rng(0).child(i)) for i in range(50)]).double().mean()
+    assert abs(float(share) - 0.3) < 4 * (0.21 / (50 * 384)) ** 0.5
+
+
+def test_thinned_grids_keep_the_centres_of_their_cells() -> None:
+    raster = weather(2)
+    raster = replace(
+        raster, stored=np.tile(raster.stored, (1, 2, 2)), grid=MapGrid((14, 18), raster.grid.transform, WGS84)
+    )
+    thin = cut(raster, (12, 16), 2)
+    assert thin.stored.shape == (2, 6, 8)
+    for whole, part in zip(raster.grid.centres, thin.grid.centres, strict=True):
+        np.testing.assert_allclose(part, whole[: 2 * len(part) : 2], atol=1e-9)
+
+
+def test_tiles_of_the_elevation_model_to_fill_lie_beyond_those_learnt_from() -> None:
+    history, data = tiles_of_the_dem()
+    columns = 403
+    assert (history.layers.labels % columns).max() + 24 < (data.layers.labels % columns).min()
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"share": 1.0}, OptionError),
+        ({"members": 5}, OptionError),
+        ({"draws": 0}, OptionError),
+        ({"folds": 1}, OptionError),
+        ({"gap": -1.0}, OptionError),
+        ({"mask": "circle"}, OptionError),
+        ({"fit": "0-100"}, OptionError),
+        ({"cells": (99, 2)}, OptionError),
+        ({"every": 3}, OptionError),
+        ({"fit": "0:20"}, DataError),
+        ({"variable": "wind"}, DataError),
+        ({"model": Path("/nowhere/model.json")}, DataError),
+    ],
+)
+def test_bad_options_are_refused(files: tuple[Path, Path], options: dict[str, object], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        quick(files, **options)(Context(Rng(0)))
+
+
+def test_files_that_do_not_belong_together_are_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
+    whole = weather(60)
+    with pytest.raises(LeakError, match="in the history"):
+        ask(whole, whole.select(slice(50, 60)), "", "", 0.0)
+    with pytest.raises(ShapeError, match="different grids"):
+        ask(whole, cut(weather(5, start=100), (6, 8), 1), "", "", 0.0)
+    missing = replace(whole, stored=np.full_like(whole.stored, np.nan))
+    write_raster(missing, tmp_path / "missing.nc")
+    with pytest.raises(DataError):
+        Study(history=tmp_path / "missing.nc", quick=True)(Context(Rng(0)))
+    other = tmp_path / "model.json"
+    other.write_text(json.dumps({"scales": {"length": 1}}))
+    with pytest.raises(DataError, match=r"model\.json"):
+        quick(files, model=other)(Context(Rng(0)))
+
+
+def test_one_file_is_cut_into_history_and_later_fields() -> None:
+    asked = ask(weather(240), None, "", "", 12.0)
+    assert len(asked.past) == 173
+    assert asked.now.min() - asked.past.max() > 12
