@@ -12,12 +12,12 @@ from asked import Asked, score
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("POSTERIORI_DATA", ROOT.parent / "shared" / "data"))
 INF = math.inf
-TERRAIN = ("geography/generate",)
+TERRAIN = ("geography/generate", "fresh=true")
 WEATHER = (
     "geography/generate",
     f"data={DATA / 'geography' / 'era5_t2m_uk_2019-03_h000-599.nc'}",
     "cells=32,48",
-    "steps=900",
+    "steps=1500",
 )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from posteriori.audit.rasters.memorisation import Memorisation
 from posteriori.audit.rasters.spectra import radial_spectrum
 from posteriori.audit.rasters.variograms import Lag, axis_lags, variogram
+from posteriori.core.map_grid import MapGrid
 from posteriori.domains.geography.generation_data import Sample
 from posteriori.domains.geography.generation_scores import Judge
 from posteriori.domains.geography.maps import Panel, maps_picture
@@ -25,7 +26,7 @@ def fields_picture(sample: Sample, real: Tensor, generated: Tensor, columns: int
     colours = Colours(_label(sample))
     panels = {f"real {i + 1}": Panel(_shown(sample, field), colours) for i, field in enumerate(real[:columns])}
     panels |= {f"generated {i + 1}": Panel(_shown(sample, f), colours) for i, f in enumerate(generated[:columns])}
-    return maps_picture(panels, sample.raster.grid, columns)
+    return maps_picture(panels, _grid(sample), columns)
 
 
 def variogram_picture(sample: Sample, sets: dict[str, Tensor]) -> Figure:
@@ -60,7 +61,7 @@ def spectrum_picture(judge: Judge, sets: dict[str, Tensor]) -> Figure:
         right.semilogx(rings.centre.numpy(), (power / base).numpy(), marker="o", markersize=3, color=colour)
     right.axhspan(0.9, 1.1, color="0.9", zorder=0)
     left.set(xlabel="wavenumber [1 / cell]", ylabel=f"power [{judge.sample.raster.unit}²]")
-    right.set(xlabel="wavenumber [1 / cell]", ylabel="power / that of training fields (grey: 0.9 to 1.1)")
+    right.set(xlabel="wavenumber [1 / cell]", ylabel="power / that of training fields")
     figure.legend(loc="outside upper center", ncols=len(sets), fontsize=8)
     return figure
 
@@ -92,11 +93,12 @@ def neighbours_picture(sample: Sample, generated: Tensor, found: Memorisation, c
     colours = Colours(_label(sample))
     worst = found.isolation.argsort()[:columns].tolist()
     panels = {
-        f"generated, isolation {found.isolation[i]:.2f}": Panel(_shown(sample, generated[i]), colours) for i in worst
+        f"generated {k + 1}, isolation {found.isolation[i]:.2f}": Panel(_shown(sample, generated[i]), colours)
+        for k, i in enumerate(worst)
     }
     nearest = [int(found.nearest[i]) for i in worst]
     panels |= {f"nearest of {k + 1}": Panel(_shown(sample, sample.dense[j]), colours) for k, j in enumerate(nearest)}
-    return maps_picture(panels, sample.raster.grid, columns)
+    return maps_picture(panels, _grid(sample), columns)
 
 
 def isolation_picture(found: Memorisation) -> Figure:
@@ -116,6 +118,11 @@ def isolation_picture(found: Memorisation) -> Figure:
 
 def _shown(sample: Sample, field: Tensor) -> Tensor:
     return field.masked_fill(~sample.mask, torch.nan)
+
+
+def _grid(sample: Sample) -> MapGrid:
+    """Of the maps; tiles lie anywhere, so that theirs has no coordinates."""
+    return sample.raster.grid if sample.placed else MapGrid(sample.shape)
 
 
 def _label(sample: Sample) -> str:

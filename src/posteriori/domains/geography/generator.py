@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import pi
 from pathlib import Path
@@ -29,6 +29,8 @@ BATCH = 16
 AT_ONCE = 64
 LEVELS = LogNormal(-0.2, 1.2)
 """Noise levels of training: white fields are told from noise at about their own size."""
+REPAIR = 256
+"""Draws from which the spectrum of a trained generator is read, and set right."""
 SMOOTH = 0.1
 """Width of the smoothing of the spectrum, in the logarithm of the wavenumber."""
 
@@ -45,6 +47,15 @@ class Frame:
     mean: Tensor
     scale: Tensor
     root: Tensor
+
+    def repaired(self, fields: Tensor, drawn: Tensor) -> Frame:
+        """The frame in which ``drawn`` fields (n, y, x) of this one get the spectrum that training ``fields`` have.
+
+        A net that has not seen enough draws too little at large scales; its cosines are scaled as one function of the
+        wavenumber.
+        """
+        wanted, found = (_cosines((part - self.mean) / self.scale).square().mean(0) for part in (fields, drawn))
+        return Frame(self.mean, self.scale, self.root * (_smooth(wanted) / _smooth(found)).sqrt())
 
     @staticmethod
     def of(sample: Sample) -> Frame:
@@ -119,7 +130,7 @@ def trained(sample: Sample, steps: int, width: int, context: Context) -> Generat
         rate=2e-3,
         schedule=Cosine(0.02),
         average=0.995,
-        patience=max(3, epochs // 5),
+        patience=max(3, epochs // 2),
     )
     rows = [
         _rows(frame, sample.dense[part], beside, None if sample.hour is None else sample.hour[part], sample.mask)
@@ -127,7 +138,10 @@ def trained(sample: Sample, steps: int, width: int, context: Context) -> Generat
     ]
     found = train(net, rows[0], plan, context.child("fit"), rows[1], NoiseLoss(LEVELS))
     assert isinstance(found.net, Preconditioned)
-    return Generator(found.net.eval(), frame, beside, found.validation)
+    first = Generator(found.net.eval(), frame, beside, found.validation)
+    hours = None if sample.hour is None else sample.hour[torch.arange(REPAIR) % len(sample.hour)]
+    drawn = first.draw(REPAIR, sample.shape, hours, context.rng.child("repair"))
+    return replace(first, frame=frame.repaired(sample.dense, drawn))
 
 
 def loaded(path: Path, sample: Sample, width: int) -> Generator:
