@@ -95,8 +95,9 @@ class GappyGaussian:
 def fit_gappy_gaussian(values: Tensor, times: Tensor, share: float = 0.03) -> GappyGaussian:
     """The law of series ``values`` (time, sample), NaN in gaps, by expectation-maximisation.
 
-    The covariance is drawn towards a smooth one in time (a constant, exp(-|t - t'| / τ) and white noise, τ six steps of
-    ``times``), which has a ``share`` in it, since neighbouring samples tell much the same. Times never observed follow from that smooth law given the others.
+    The covariance is drawn towards a smooth one in time (a constant, exp(-|t - t'| / τ) and white noise, τ six steps
+    of ``times``), which has a ``share`` in it, since neighbouring samples tell much the same. Times never observed
+    follow from that smooth law given the others.
 
     Raises:
         DataError: fewer than two times with a value, or no sample with two values.

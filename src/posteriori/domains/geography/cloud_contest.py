@@ -1,0 +1,177 @@
+"""Three ways to fill what clouds hide, learnt alike from what is left, judged on cells that none of them has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from posteriori.audit.scores import crps_draws, crps_gaussian
+from posteriori.core.errors import DataError
+from posteriori.core.run import Context
+from posteriori.domains.geography.cloud_gaps import (
+    Stack,
+    cells_to_seen,
+    days_to_seen,
+    hidden_by,
+    interpolated,
+)
+from posteriori.domains.geography.dineof import Dineof
+from posteriori.domains.geography.dressing import Dressing
+from posteriori.inference.space_time import SpaceTime, fit_space_time
+
+OURS, LINE, EOFS = "posterior", "interpolation", "dineof"
+STRETCHES = (1.0, 3.0, 8.0, 16.0)
+"""How much further errors may hang together than correlograms of observed cells show."""
+LEVEL = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One set of cells hidden: those that are scored, and those from which choices and errors are learnt.
+
+    ``scored`` and each of ``learnt`` are bool (time, y, x) over observed cells and do not meet.
+    """
+
+    stack: Stack
+    scored: Tensor
+    learnt: tuple[Tensor, ...]
+
+    @staticmethod
+    def drawn(stack: Stack, scored: Tensor, dates: Tensor, shapes: Tensor, sets: int, context: Context) -> Trial:
+        """Cells to learn from lie at ``dates`` under ``shapes`` of other dates, outside what is scored."""
+        left = stack.observed & ~scored
+        learnt = tuple(hidden_by(shapes, left, dates, context.rng.child("learnt", i)) for i in range(sets))
+        if not any(bool(part.any()) for part in learnt):
+            raise DataError("no cloud shape hides a part of a date that is learnt from: more dates are needed.")
+        return Trial(stack, scored, learnt)
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Mean and scale at cells (case,), with their distances in time and space (2, case)."""
+
+    mean: Tensor
+    scale: Tensor
+    distances: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """Per hidden cell: the score, the error, the predicted standard deviation, whether inside, its rank in (0, 1)."""
+
+    crps: Tensor
+    error: Tensor
+    spread: Tensor
+    inside: Tensor
+    pit: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Scores of each way by cell, in the order of ``scored.nonzero()``, and what was chosen."""
+
+    scores: Mapping[str, Score]
+    dates: Tensor
+    distances: Tensor
+    stretch: float
+    modes: int
+    dressing: Dressing = field(repr=False)
+
+
+def run_trial(trial: Trial, dineof: Dineof) -> Result:
+    """Choose, learn the errors, predict the scored cells, judge."""
+    visible = trial.stack.without(trial.scored)
+    parts = [(visible.without(held), held) for held in trial.learnt if bool(held.any())]
+    stretch = chosen_stretch(parts, trial.stack)
+    modes = [_flat(dineof, stack, trial.stack.values, held)[0] for stack, held in parts]
+    number = int(torch.tensor(modes).median())
+    ways: dict[str, Callable[[Stack, Tensor], Prediction]] = {
+        OURS: lambda stack, wanted: _ours(stack, wanted, stretch),
+        LINE: lambda stack, wanted: _plain(interpolated(stack), stack, wanted),
+        EOFS: lambda stack, wanted: _plain(_eofs(dineof, stack, number), stack, wanted),
+    }
+    truth, scores, dressings = trial.stack.values[trial.scored], {}, {}
+    for name, way in ways.items():
+        dressings[name] = _dressed(way, parts, trial.stack.values)
+        scores[name] = judged(way(visible, trial.scored), dressings[name], truth)
+    distances = _distances(visible, trial.scored)
+    return Result(scores, trial.scored.nonzero()[:, 0], distances, stretch, number, dressings[OURS])
+
+
+def chosen_stretch(parts: Sequence[tuple[Stack, Tensor]], stack: Stack) -> float:
+    """The stretch of the correlation with the best mean score at the cells held out."""
+    totals = dict.fromkeys(STRETCHES, 0.0)
+    for visible, held in parts:
+        fitted = fit_space_time(visible.values, visible.days, visible.domain)
+        for stretch in STRETCHES:
+            model = replace(fitted, correlation=fitted.correlation.stretched(stretch))
+            mean, std = (part[held] for part in model.fill(visible.values, held))
+            error = stack.values[held] - mean
+            wide = std * (error / std).square().mean().sqrt()
+            totals[stretch] += float(crps_gaussian(mean, wide, stack.values[held]).sum())
+    return min(totals, key=lambda s: totals[s])
+
+
+def judged(prediction: Prediction, dressing: Dressing, truth: Tensor) -> Score:
+    """Scores of a dressed prediction at cells whose truth is known."""
+    law = dressing.quantiles(prediction.mean, prediction.scale, prediction.distances)
+    low, high = dressing.interval(prediction.mean, prediction.scale, prediction.distances, LEVEL)
+    middle = law.mean(0)
+    return Score(
+        crps=crps_draws(law, truth),
+        error=middle - truth,
+        spread=law.std(0),
+        inside=((low <= truth) & (truth <= high)).double(),
+        pit=((law < truth).double().sum(0) + 0.5 * (law == truth).double().sum(0)) / len(law),
+    )
+
+
+def learnt_dressing(stack: Stack, sets: Sequence[Tensor], stretch: float) -> Dressing:
+    """The errors that our filling makes at cells held out of the whole stack, in turn."""
+    parts = [(stack.without(held), held) for held in sets if bool(held.any())]
+    return _dressed(lambda visible, wanted: _ours(visible, wanted, stretch), parts, stack.values)
+
+
+def model_of(stack: Stack, stretch: float) -> SpaceTime:
+    """Our law of a stack."""
+    model = fit_space_time(stack.values, stack.days, stack.domain)
+    return replace(model, correlation=model.correlation.stretched(stretch))
+
+
+def _dressed(
+    way: Callable[[Stack, Tensor], Prediction], parts: Sequence[tuple[Stack, Tensor]], truth: Tensor
+) -> Dressing:
+    found = [way(stack, held) for stack, held in parts]
+    errors = torch.cat([truth[held] - p.mean for p, (_, held) in zip(found, parts, strict=True)])
+    scale, distances = torch.cat([p.scale for p in found]), torch.cat([p.distances for p in found], 1)
+    return Dressing.learnt(errors, scale, distances)
+
+
+def _ours(stack: Stack, wanted: Tensor, stretch: float) -> Prediction:
+    mean, std = model_of(stack, stretch).fill(stack.values, wanted)
+    return Prediction(mean[wanted], std[wanted], _distances(stack, wanted))
+
+
+def _plain(filled: Tensor, stack: Stack, wanted: Tensor) -> Prediction:
+    mean = filled[wanted]
+    return Prediction(mean, torch.ones_like(mean), _distances(stack, wanted))
+
+
+def _distances(stack: Stack, wanted: Tensor) -> Tensor:
+    return torch.stack([days_to_seen(stack)[wanted], cells_to_seen(stack.observed)[wanted]])
+
+
+def _flat(dineof: Dineof, stack: Stack, truth: Tensor, held: Tensor) -> tuple[int, Tensor]:
+    """The number of functions with the least error at ``held``, and the filling with it."""
+    series = torch.where(held, truth, stack.values)[:, stack.domain]
+    found = dineof.filled(series, stack.days, held=held[:, stack.domain])
+    return found.modes, found.values
+
+
+def _eofs(dineof: Dineof, stack: Stack, modes: int) -> Tensor:
+    out = torch.full_like(stack.values, torch.nan)
+    out[:, stack.domain] = dineof.filled(stack.values[:, stack.domain], stack.days, modes=modes).values
+    return out

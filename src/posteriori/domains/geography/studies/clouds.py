@@ -1,0 +1,374 @@
+"""Satellite stacks that always have gaps: what clouds hide, filled with its uncertainty, learnt from the rest alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from posteriori.audit.rasters.bootstrap import (
+    Interval,
+    bootstrap_mean,
+    bootstrap_ratio,
+    bootstrap_root,
+    bootstrap_root_ratio,
+)
+from posteriori.audit.report import Figure, Gate, Report
+from posteriori.core.draws import Draws
+from posteriori.core.errors import DataError, OptionError
+from posteriori.core.map_grid import MapGrid
+from posteriori.core.random import Rng
+from posteriori.core.raster import Kind, Layers, Raster
+from posteriori.core.run import Context, digest
+from posteriori.domains.geography import cloud_pictures as draw
+from posteriori.domains.geography.cloud_contest import (
+    EOFS,
+    LEVEL,
+    LINE,
+    OURS,
+    Result,
+    Trial,
+    learnt_dressing,
+    model_of,
+    run_trial,
+)
+from posteriori.domains.geography.cloud_gaps import Stack, cells_to_seen, cloud_shapes, days_to_seen, hidden_by
+from posteriori.domains.geography.cloud_scene import drifting_scene
+from posteriori.domains.geography.dineof import Dineof
+from posteriori.domains.geography.dineof_setup import DineofSetup
+from posteriori.domains.geography.dressing import Dressing
+from posteriori.domains.geography.raster import read_mask, read_raster, write_raster
+from posteriori.domains.study import Outcome
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Picture
+
+BLOCKS = 12
+"""Stretches of dates; every other one is scored."""
+DATES, SIDE = 36, 40
+REFERENCES = (
+    "Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm, JRSS B 39, 1.",
+    "Beckers & Rixen (2003), EOF calculations and data filling from incomplete oceanographic data sets, "
+    "J. Atmos. Oceanic Technol. 20, 1839.",
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What clouds hide of a stack of images, filled with its uncertainty, learnt from the gappy images alone.
+
+    Every cell's series is Gaussian with a mean and a covariance over the dates that all cells share; what it leaves
+    unexplained at the observed cells of a date is kriged into the gaps; the errors made under clouds of other dates
+    give the spread. Scored on observed cells hidden by cloud shapes of other dates in stretches of time of their own,
+    against straight lines over time and DINEOF, both dressed with the errors that they make elsewhere.
+    """
+
+    data: Path | None = None
+    """A stack of dates (NetCDF, Zarr, GeoTIFF or .npy); none takes a made-up drifting field whose truth is known."""
+    variable: str | None = None
+    """Which variable of the file, where it holds several."""
+    mask: Path | None = None
+    """Cloud mask on the same cells: not zero where a cloud hides the ground."""
+    times: Path | None = None
+    """Dates of the layers where the data have none: a JSON list or one date a line, ISO 8601."""
+    hide: Path | None = None
+    """Cells to hide and score: a mask, or DINEOF's set-up file, whose points are drawn again; none hides by clouds."""
+    draws: int = 2
+    """How many times other clouds are drawn over the scored dates."""
+    members: int = 16
+    """Members of the ensemble of the date shown."""
+    exceed: float | None = None
+    """Level [unit of the data] of the exceedance map; none takes the 75 % point of what is observed."""
+    quick: bool = False
+    """One draw of clouds."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.draws <= 20 or not 2 <= self.members <= 200:
+            raise OptionError(f"draws={self.draws}, members={self.members}: 1 to 20, and 2 to 200.")
+        if self.data is None and any(
+            option is not None for option in (self.variable, self.mask, self.times, self.hide)
+        ):
+            raise OptionError("variable=, mask=, times= and hide= go with data=: give the file they belong to.")
+        if self.exceed is not None and not np.isfinite(self.exceed):
+            raise OptionError(f"exceed={self.exceed} must be a number in the unit of the data.")
+
+    def __call__(self, context: Context) -> Outcome:
+        """Hide, fill, judge; then fill all gaps from all that is seen."""
+        truth: Tensor | None = None
+        dineof, scored = Dineof(), None
+        if self.data is None:
+            truth, raster = _made_up(context.rng.child("scene"))
+            stack = _stack(raster, None, None)
+        else:
+            raster = read_raster(self.data, self.variable)
+            setup = DineofSetup.read(self.hide) if self.hide is not None and self.hide.suffix == ".init" else None
+            raster = _masked(raster, self.mask, None if setup is None else setup.domain)
+            stack = _stack(raster, self.times, None if setup is None else setup.domain)
+            if setup is not None:
+                dineof, scored = setup.method, torch.from_numpy(setup.held(raster.observed))
+            elif self.hide is not None:
+                scored = torch.from_numpy(read_mask(self.hide, raster)) & stack.observed
+        trials = self._trials(stack, scored, context)
+        results = [run_trial(trial, dineof) for trial in context.progress(trials, "draws of clouds")]
+        return _Findings.of(self, raster, stack, trials, results, truth, context).outcome()
+
+    def _trials(self, stack: Stack, scored: Tensor | None, context: Context) -> list[Trial]:
+        seen = stack.observed.double().sum((1, 2)) / stack.domain.sum()
+        dates = (seen > 0.05).nonzero()[:, 0]
+        if len(dates) < 6:
+            raise DataError(f"{len(dates)} date(s) show more than a twentieth of the cells; six are needed at least.")
+        if scored is not None:
+            if not bool(scored.any()):
+                raise DataError("none of the cells to hide is observed: there is nothing to score.")
+            shapes = scored[scored.any((1, 2))]
+            return [Trial.drawn(stack, scored, dates, shapes, 1, context)]
+        shapes = cloud_shapes(stack.observed, stack.domain)
+        blocks = list(torch.tensor_split(dates, max(4, min(BLOCKS, len(dates) // 4))))
+        learnt, tested = torch.cat(blocks[0::2]), torch.cat(blocks[1::2])
+        trials = []
+        for i in range(1 if self.quick else self.draws):
+            own = context.child("draw", i)
+            hidden = hidden_by(shapes, stack.observed, tested, own.rng.child("scored"))
+            trials.append(Trial.drawn(stack, hidden, learnt, shapes, 2, own))
+        return trials
+
+
+@dataclass(frozen=True, eq=False)
+class _Findings:
+    """Scores of the contest, and the filling of the whole stack."""
+
+    study: Study
+    raster: Raster
+    stack: Stack
+    results: list[Result]
+    truth: Tensor | None
+    mean: Tensor
+    std: Tensor
+    dressing: Dressing
+    members: Tensor
+    date: int
+    rng: Rng
+
+    @staticmethod
+    def of(
+        study: Study,
+        raster: Raster,
+        stack: Stack,
+        trials: list[Trial],
+        results: list[Result],
+        truth: Tensor | None,
+        context: Context,
+    ) -> _Findings:
+        stretch = results[0].stretch
+        model = model_of(stack, stretch)
+        dressing = learnt_dressing(stack, [part for t in trials for part in (t.scored, *t.learnt)], stretch)
+        mean, std = model.fill(stack.values)
+        share = (~stack.observed & stack.domain).double().sum((1, 2)) / stack.domain.sum()
+        date = int((share - 0.4).abs().argmin())
+        raw = model.members(stack.values, study.members, context.rng.child("members"))[:, date]
+        return _Findings(
+            study, raster, stack, results, truth, mean, std, dressing, raw, date, context.rng.child("judge")
+        )
+
+    def outcome(self) -> Outcome:
+        figures = [*self._figures(), *self._truth_figures()]
+        gates = {f"{OURS}.coverage90": Gate(0.8, 0.98)} if self.study.hide is None else {}
+        report = Report(f"What clouds hide of {self.raster.name}", tuple(figures)).gated(gates)
+        scores = {figure.name.removeprefix(f"{OURS}."): figure.value for figure in report}
+        filled = self.raster.replaced(self.centre.numpy())
+        spread = self.raster.derived(f"{self.raster.name}_std", self.spread.numpy())
+        return Outcome(
+            scores={**scores, "modes": self.results[0].modes, "stretch": self.results[0].stretch},
+            report=report,
+            pictures=self._pictures(),
+            posterior=self._posterior(),
+            files={
+                "filled.nc": lambda path: _written(filled, path),
+                "spread.nc": lambda path: _written(spread, path),
+            },
+            data={"data": digest(torch.nan_to_num(self.stack.values))},
+            references=REFERENCES,
+        )
+
+    @property
+    def distances(self) -> Tensor:
+        """Of every cell, (2, case)."""
+        apart = days_to_seen(self.stack), cells_to_seen(self.stack.observed)
+        return torch.stack([part.reshape(-1) for part in apart])
+
+    def _law(self) -> Tensor:
+        """Mean, spread and ends of the 90 % interval of every cell, (part, time, y, x); observed ones as they are."""
+        shape, distances = self.mean.shape, self.distances
+        table = self.dressing.table[self.dressing.strata(distances)]
+        low, high = self.dressing.interval(self.mean.reshape(-1), self.std.reshape(-1), distances, LEVEL)
+        mean = self.mean + self.std * table.mean(1).reshape(shape)
+        return torch.stack([mean, self.std * table.std(1).reshape(shape), low.reshape(shape), high.reshape(shape)])
+
+    @property
+    def centre(self) -> Tensor:
+        """The mean of the dressed law, (time, y, x)."""
+        return self._law()[0]
+
+    @property
+    def spread(self) -> Tensor:
+        """The standard deviation of the dressed law, NaN at observed cells."""
+        return torch.where(self.stack.observed, torch.nan, self._law()[1])
+
+    def dressed_members(self) -> Tensor:
+        """Members (n, y, x) of the date shown: each cell's rank in our law, read in the learnt distribution."""
+        mean, std = self.mean[self.date], self.std[self.date]
+        error = (self.members - mean) / std.clamp_min(1e-300)
+        gap = ~self.stack.observed[self.date] & self.stack.domain
+        size = error[:, gap].square().mean().sqrt().clamp_min(1e-12)
+        at = self.distances.reshape(2, *self.stack.values.shape)[:, self.date][:, gap]
+        out = mean.expand_as(self.members).clone()
+        out[:, gap] = mean[gap] + std[gap] * self.dressing.turned(error[:, gap] / size, at)
+        return out
+
+    def _posterior(self) -> Draws:
+        known = self.stack.domain
+        space = replace(self.raster.space, mask=None if bool(known.all()) else known)
+        return Draws(space, torch.where(known, self.dressed_members(), 0.0))
+
+    def _figures(self) -> list[Figure]:
+        dates = torch.cat([result.dates for result in self.results])
+        blocks = torch.unique(dates // 2 if len(dates.unique()) >= 12 else dates, return_inverse=True)[1]
+        unit, figures = self.raster.unit, [Figure("cells", len(dates), note="hidden and scored")]
+        crps = {name: self._every(name, "crps") for name in (OURS, LINE, EOFS)}
+        for name in (OURS, LINE, EOFS):
+            error, spread = self._every(name, "error"), self._every(name, "spread")
+            squared = error.square()
+            figures += [
+                _figure(f"{name}.crps", bootstrap_mean(crps[name], blocks, self.rng.child(name, "crps")), unit),
+                _figure(f"{name}.rmse", bootstrap_root(squared, blocks, self.rng.child(name, "rmse")), unit),
+                _figure(
+                    f"{name}.coverage90",
+                    bootstrap_mean(self._every(name, "inside"), blocks, self.rng.child(name, "inside")),
+                ),
+                _figure(
+                    f"{name}.spread_skill",
+                    bootstrap_root_ratio(spread.square(), squared, blocks, self.rng.child(name, "spread")),
+                ),
+            ]
+        for name in (LINE, EOFS):
+            found = bootstrap_ratio(crps[OURS], crps[name], blocks, self.rng.child("ratio", name))
+            figures.append(_figure(f"crps_over_{name}", found))
+        return figures
+
+    def _truth_figures(self) -> list[Figure]:
+        if self.truth is None:
+            return []
+        gap = ~self.stack.observed
+        _, _, low, high = self._law()
+        inside = ((low <= self.truth) & (self.truth <= high))[gap].double().mean()
+        rmse = (self.centre - self.truth)[gap].square().mean().sqrt()
+        note = "against the truth below the clouds"
+        return [
+            Figure("clouded.rmse", float(rmse), unit=self.raster.unit, note=note),
+            Figure("clouded.coverage90", float(inside), note=note),
+        ]
+
+    def _every(self, name: str, part: str) -> Tensor:
+        return torch.cat([getattr(result.scores[name], part) for result in self.results])
+
+    def _pictures(self) -> Mapping[str, Callable[[], Picture]]:
+        mean, std, low, high = (part.numpy() for part in self._law())
+        members = torch.where(self.stack.domain, self.dressed_members(), torch.nan).numpy()
+        level = self.study.exceed
+        if level is None:
+            level = float(np.nanquantile(self.raster.values, 0.75))
+        chance = np.where(self.stack.domain.numpy(), (members > level).mean(0), np.nan)
+        truth = None if self.truth is None else self.truth[self.date].numpy()
+        rows, columns = np.nonzero(self.stack.domain.numpy())
+        row, column = int(rows[len(rows) // 2]), int(columns[len(rows) // 2])
+        cell = (slice(None), row, column)
+        label = f"{self.raster.name} [{self.raster.unit}]"
+        pits = {name: self._every(name, "pit").numpy() for name in (OURS, LINE, EOFS)}
+        away = torch.cat([result.distances[1] for result in self.results]).numpy()
+        crps = {name: self._every(name, "crps").numpy() for name in (OURS, LINE, EOFS)}
+        days = self.stack.days.numpy()
+        return {
+            f"Layer {self.date + 1}: what was seen, and what lies below the clouds": partial(
+                draw.maps, self.raster, self.date, mean[self.date], std[self.date], members, chance, level, truth
+            ),
+            "One cell over time": partial(
+                draw.series,
+                days,
+                self.raster.values[cell],
+                mean[cell],
+                low[cell],
+                high[cell],
+                label,
+                f"row {row + 1}, column {column + 1}",
+            ),
+            "Ranks of the hidden values": partial(draw.ranks, pits),
+            "Score by distance": partial(draw.by_distance, away, crps, self.raster.unit),
+        }
+
+
+def _figure(name: str, found: Interval, unit: str = "") -> Figure:
+    note = f"95 % interval [{found.low:.4g}, {found.high:.4g}] over blocks of dates"
+    return Figure(name, found.value, found.standard_error, unit, note=note)
+
+
+def _written(raster: Raster, path: Path) -> None:
+    write_raster(raster, path)
+
+
+def _made_up(rng: Rng) -> tuple[Tensor, Raster]:
+    truth, hidden = drifting_scene(DATES, SIDE, rng)
+    values = torch.where(hidden, torch.nan, truth).numpy()
+    start = np.datetime64("2020-01-01T00:00:00")
+    layers = Layers.at(start + 5 * np.arange(DATES) * np.timedelta64(1, "D"))
+    grid = MapGrid((SIDE, SIDE))
+    return truth, Raster("field", values, grid, "1", Kind.CONTINUOUS, float("nan"), layers=layers)
+
+
+def _masked(raster: Raster, mask: Path | None, domain: np.ndarray | None) -> Raster:
+    """The raster as floating point with what the mask hides, and what lies outside the domain, as gaps."""
+    if raster.kind.classes:
+        raise DataError(f"{raster.name} holds classes; a Gaussian law fills quantities alone.")
+    if len(raster.stored) < 3:
+        raise DataError(f"{raster.name} has {len(raster.stored)} layer(s); a stack of dates is needed.")
+    if not raster.observed.any():
+        raise DataError(f"{raster.name} has no value at all: every cell is a gap.")
+    values = raster.values.copy()
+    if mask is not None:
+        values[read_mask(mask, raster)] = np.nan
+    if domain is not None:
+        values[:, ~domain] = np.nan
+    return raster.derived(raster.name, values, raster.unit, raster.kind)
+
+
+def _stack(raster: Raster, times: Path | None, domain: np.ndarray | None) -> Stack:
+    stamps = raster.times if times is None and raster.layers.timed else _dates(times, len(raster.stored))
+    days = (stamps - stamps[0]) / np.timedelta64(1, "D") if stamps.dtype.kind == "M" else stamps
+    if bool((np.diff(days) < 0).any()):
+        raise DataError(f"the dates of {raster.name} are not in order; sort the layers by time.")
+    values = torch.from_numpy(raster.values)
+    inside = torch.isfinite(values).any(0) if domain is None else torch.from_numpy(domain)
+    return Stack(values, torch.from_numpy(days.astype(np.float64)), inside)
+
+
+def _dates(path: Path | None, layers: int) -> np.ndarray:
+    """Times of the layers from a file; without one they are taken to be a day apart."""
+    if path is None:
+        return np.arange(layers, dtype=np.float64)
+    try:
+        text = path.read_text(encoding="utf-8")
+        given = json.loads(text) if text.lstrip().startswith("[") else text.split()
+        stamps = np.array(given, "datetime64[s]")
+    except (OSError, ValueError, UnicodeDecodeError) as problem:
+        raise DataError(
+            f"cannot read dates from {path}: {problem}; give a JSON list or one ISO date a line."
+        ) from problem
+    if stamps.shape != (layers,) or bool(np.isnat(stamps).any()):
+        raise DataError(f"{path.name} has {stamps.size} dates for {layers} layers.")
+    return stamps
