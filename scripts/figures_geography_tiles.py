@@ -34,6 +34,11 @@ ASKED = [
         Asked(f"{size}²: cells that differ between orders", 0, 0, score("order_cells_different", *WORDS[size])),
         Asked(f"{size}²: seam index off 1, beyond its error", 0, 0.02, partial(_off, size)),
         Asked(f"{size}²: CPU s, one member", 0, inf, partial(_per_member, size)),
-        Asked(f"{size}²: RMSE over that of linear interpolation", 0, inf, score("rmse_ratio", *WORDS[size])),
     )
+]
+ASKED += [
+    Asked(
+        "1024²: CRPS of hidden cells over that of linear interpolation", -inf, 1, score("crps_ratio", *WORDS["1024"])
+    ),
+    Asked("1024²: coverage of 90 % intervals", 0.87, 0.93, score("coverage90", *WORDS["1024"])),
 ]

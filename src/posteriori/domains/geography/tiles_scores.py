@@ -63,6 +63,7 @@ class BlockScores:
     variance: float
     covered: float
     squared_error_linear: float
+    error_linear: float
 
 
 def scored(filled: Filled) -> Iterator[BlockScores]:
@@ -128,6 +129,7 @@ def _block_scores(filled: Filled, block: Window, truth: Floats, judged: NDArray[
         float(members.var(0).sum()) * (n + 1) / n,
         float(inside.sum()),
         float((lines - y).square().sum()),
+        float((lines - y).abs().sum()),
     )
 
 

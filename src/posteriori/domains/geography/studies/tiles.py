@@ -223,8 +223,14 @@ class _Findings:
             crps = _ratio([b.crps for b in judged], cells, self.context)
             covered = _ratio([b.covered for b in judged], cells, self.context)
             spread = _ratio([b.variance for b in judged], [b.squared_error for b in judged], self.context)
+            against = _ratio([b.crps for b in judged], [b.error_linear for b in judged], self.context)
+            scores |= {"linear.crps": crps.value / against.value, "crps_ratio": against.value}
             scores |= {"crps": crps.value, "coverage90": covered.value, "spread_skill": spread.value**0.5}
             figures.append(Figure("CRPS of hidden cells", crps.value, crps.standard_error, unit))
+            note = "a single answer: its mean absolute error"
+            figures.append(
+                Figure("over that of linear interpolation", against.value, against.standard_error, note=note)
+            )
             figures.append(Figure("coverage of 90 % intervals", covered.value, covered.standard_error))
             figures.append(Figure("spread over skill", spread.value**0.5))
 
