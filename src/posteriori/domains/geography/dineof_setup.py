@@ -44,11 +44,11 @@ class DineofSetup:
         if not path.is_file():
             raise DataError(f"there is no file {path}.")
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        entries = dict(
-            (part.strip() for part in line.split("=", 1))
-            for line in lines
-            if "=" in line and not line.lstrip().startswith(("!", "#"))
-        )
+        entries: dict[str, str] = {}
+        for line in lines:
+            key, sign, value = line.partition("=")
+            if sign and not line.lstrip().startswith(("!", "#")):
+                entries[key.strip()] = value.strip()
         number = {key: _number(path, entries, key) for key in ("nev", "neini", "nitemax", "toliter", "seed")}
         method = Dineof(
             fewest=int(number["neini"]),

@@ -1,0 +1,54 @@
+"""What filling under clouds promises. Stacks are looked for in $POSTERIORI_DATA, else in ../shared/data."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from asked import Asked, score, scores
+from posteriori.domains.geography.dineof_setup import read_gher
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("POSTERIORI_DATA", ROOT.parent / "shared" / "data")) / "geography"
+SEA = DATA / "alboran_sst"
+INF = math.inf
+MADE_UP = ("geography/clouds",)
+SST = ("geography/clouds", f"data={SEA / 'alboranSST_small.nc'}", "variable=SST", f"hide={SEA / 'dineof.init'}")
+NDVI = (
+    "geography/clouds",
+    f"data={DATA / 'eopatch' / 'NDVI.npy'}",
+    f"mask={DATA / 'eopatch' / 'CLM.npy'}",
+    f"times={DATA / 'eopatch' / 'timestamps.json'}",
+)
+
+
+def reference() -> float:
+    """The least cross-validation error of the reference run [°C]."""
+    errors = read_gher(SEA / "valc.dat")
+    return float(np.min(errors[errors > 0]))
+
+
+def over_reference() -> float:
+    """Our error at the reference run's own points over its error there."""
+    return float(scores(*SST)["rmse"]) / reference()
+
+
+def both(name: str, *words: str) -> Callable[[], dict[str, float]]:
+    """A score over that of lines over time and of DINEOF."""
+    return lambda: {peer: float(scores(*words)[f"{name}_{peer}"]) for peer in ("interpolation", "dineof")}
+
+
+ASKED = [
+    Asked("Alboran SST: functions that our DINEOF keeps", 3, 3, score("modes", *SST)),
+    Asked("Alboran SST: RMSE over the reference run's", -INF, 0.999, over_reference),
+    Asked("Alboran SST: 90 % coverage", 0.87, 0.93, score("coverage90", *SST)),
+    Asked("NDVI: CRPS over lines over time", -INF, 0.85, score("crps_over_interpolation", *NDVI)),
+    Asked("NDVI: CRPS over DINEOF", -INF, 0.999, score("crps_over_dineof", *NDVI)),
+    Asked("NDVI: 90 % coverage", 0.87, 0.93, score("coverage90", *NDVI)),
+    Asked("made-up drifting field: CRPS over both", -INF, 0.999, both("crps_over", *MADE_UP)),
+    Asked("made-up drifting field: 90 % coverage below all clouds", 0.87, 0.93, score("clouded.coverage90", *MADE_UP)),
+]
