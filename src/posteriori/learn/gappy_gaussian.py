@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from scipy.optimize import nnls
 from torch import Tensor
 
 from posteriori.core.covariance import cholesky
@@ -13,8 +14,8 @@ from posteriori.core.errors import DataError
 
 ROUNDS = 30
 CHANGE = 1e-3
-SHARES = (0.5, 0.3, 0.2)
-"""Of the variance expected before the data: common to all times, passing with time, each time's own."""
+PASSING = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Times in which the passing part of the smooth covariance fades, in steps between times."""
 BATCH = 1 << 22
 
 
@@ -95,9 +96,9 @@ class GappyGaussian:
 def fit_gappy_gaussian(values: Tensor, times: Tensor, share: float = 0.03) -> GappyGaussian:
     """The law of series ``values`` (time, sample), NaN in gaps, by expectation-maximisation.
 
-    The covariance is drawn towards a smooth one in time (a constant, exp(-|t - t'| / τ) and white noise, τ six steps
-    of ``times``), which has a ``share`` in it, since neighbouring samples tell much the same. Times never observed
-    follow from that smooth law given the others.
+    The covariance is drawn towards a smooth one in time (a constant, exp(-|t - t'| / τ) and white noise, fitted to
+    all pairs of times), which has a ``share`` in it, since neighbouring samples tell much the same. Times never
+    observed follow from that smooth law given the others.
 
     Raises:
         DataError: fewer than two times with a value, or no sample with two values.
@@ -108,7 +109,7 @@ def fit_gappy_gaussian(values: Tensor, times: Tensor, share: float = 0.03) -> Ga
     if int(seen.sum()) < 2 or not bool((torch.isfinite(values).sum(0) > 1).any()):
         raise DataError(f"{int(seen.sum())} time(s) with values: a law over time needs at least two, in one cell.")
     x = values[seen].double()
-    smooth = _smooth(times.double())
+    smooth = _smooth(x, times.double(), seen)
     mean, covariance = _start(x, smooth[seen][:, seen])
     prior = smooth[seen][:, seen] * covariance.diagonal().mean()
     observed = torch.isfinite(x)
@@ -128,13 +129,36 @@ def fit_gappy_gaussian(values: Tensor, times: Tensor, share: float = 0.03) -> Ga
     return _extended(mean, covariance, smooth * float(prior.diagonal().mean()), seen, times.double())
 
 
-def _smooth(times: Tensor) -> Tensor:
-    """The correlation expected before the data."""
-    common, passing, own = SHARES
+def _smooth(x: Tensor, times: Tensor, seen: Tensor) -> Tensor:
+    """The smooth correlation (time, time) nearest to the pairwise one of x (time seen, sample).
+
+    A constant, exp(-|t - t'| / τ) and white noise, none of them negative, fitted by least squares over pairs.
+    """
+    anomaly = x - x.nanmedian(1, keepdim=True).values
+    observed = torch.isfinite(x)
+    scaled = torch.where(observed, anomaly / anomaly[observed].square().mean().sqrt().clamp_min(1e-300), 0.0)
+    shared = observed.to(x) @ observed.to(x).mT
+    products = (scaled @ scaled.mT) / shared.clamp_min(1.0)
+    weight = shared.sqrt().reshape(-1).numpy()
+    apart = (times[seen][:, None] - times[seen]).abs()
     gaps = times.diff()
-    tau = 6 * float(gaps[gaps > 0].median()) if bool((gaps > 0).any()) else 1.0
-    apart = (times[:, None] - times).abs()
-    return common + passing * torch.exp(-apart / tau) + own * torch.eye(len(times), dtype=times.dtype)
+    step = float(gaps[gaps > 0].median()) if bool((gaps > 0).any()) else 1.0
+    best, least = None, float("inf")
+    for steps in PASSING:
+        parts = _parts(apart, steps * step)
+        columns = torch.stack([part.reshape(-1) for part in parts], 1).numpy()
+        shares, missed = nnls(columns * weight[:, None], products.reshape(-1).numpy() * weight)
+        if missed < least:
+            best, least = (torch.from_numpy(shares), steps * step), float(missed)
+    assert best is not None
+    shares = best[0] + torch.tensor([0.0, 0.01, 0.01], dtype=torch.float64)
+    whole = _parts((times[:, None] - times).abs(), best[1])
+    return sum(share * part for share, part in zip(shares / shares.sum(), whole, strict=True))
+
+
+def _parts(apart: Tensor, tau: float) -> tuple[Tensor, Tensor, Tensor]:
+    eye = torch.eye(len(apart), dtype=apart.dtype)
+    return torch.ones_like(apart), torch.exp(-apart / tau), eye
 
 
 def _start(x: Tensor, correlation: Tensor) -> tuple[Tensor, Tensor]:

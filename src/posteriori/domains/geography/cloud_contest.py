@@ -25,7 +25,17 @@ from posteriori.inference.space_time import SpaceTime, fit_space_time
 OURS, LINE, EOFS = "posterior", "interpolation", "dineof"
 STRETCHES = (1.0, 3.0, 8.0, 16.0)
 """How much further errors may hang together than correlograms of observed cells show."""
+SHARES = (0.03, 0.1, 0.3, 0.6)
+"""Shares of the smooth law in the covariance of the dates."""
 LEVEL = 0.9
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What our law has to be told: the smooth law's share, and how far errors hang together."""
+
+    share: float = SHARES[0]
+    stretch: float = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +86,7 @@ class Result:
     scores: Mapping[str, Score]
     dates: Tensor
     distances: Tensor
-    stretch: float
+    choice: Choice
     modes: int
     dressing: Dressing = field(repr=False)
 
@@ -85,11 +95,11 @@ def run_trial(trial: Trial, dineof: Dineof) -> Result:
     """Choose, learn the errors, predict the scored cells, judge."""
     visible = trial.stack.without(trial.scored)
     parts = [(visible.without(held), held) for held in trial.learnt if bool(held.any())]
-    stretch = chosen_stretch(parts, trial.stack)
+    choice = chosen(parts, trial.stack)
     modes = [_flat(dineof, stack, trial.stack.values, held)[0] for stack, held in parts]
     number = int(torch.tensor(modes).median())
     ways: dict[str, Callable[[Stack, Tensor], Prediction]] = {
-        OURS: lambda stack, wanted: _ours(stack, wanted, stretch),
+        OURS: lambda stack, wanted: _ours(stack, wanted, choice),
         LINE: lambda stack, wanted: _plain(interpolated(stack), stack, wanted),
         EOFS: lambda stack, wanted: _plain(_eofs(dineof, stack, number), stack, wanted),
     }
@@ -98,21 +108,26 @@ def run_trial(trial: Trial, dineof: Dineof) -> Result:
         dressings[name] = _dressed(way, parts, trial.stack.values)
         scores[name] = judged(way(visible, trial.scored), dressings[name], truth)
     distances = _distances(visible, trial.scored)
-    return Result(scores, trial.scored.nonzero()[:, 0], distances, stretch, number, dressings[OURS])
+    return Result(scores, trial.scored.nonzero()[:, 0], distances, choice, number, dressings[OURS])
 
 
-def chosen_stretch(parts: Sequence[tuple[Stack, Tensor]], stack: Stack) -> float:
-    """The stretch of the correlation with the best mean score at the cells held out."""
-    totals = dict.fromkeys(STRETCHES, 0.0)
+def chosen(parts: Sequence[tuple[Stack, Tensor]], stack: Stack) -> Choice:
+    """The share, then the stretch, with the best mean score at the cells held out."""
+    start = Choice()
+    share = min(SHARES, key=lambda share: _score(parts, stack, replace(start, share=share)))
+    stretch = min(STRETCHES, key=lambda stretch: _score(parts, stack, Choice(share, stretch)))
+    return Choice(share, stretch)
+
+
+def _score(parts: Sequence[tuple[Stack, Tensor]], stack: Stack, choice: Choice) -> float:
+    """Total score at the cells held out, their spread brought to the size of the errors."""
+    total = 0.0
     for visible, held in parts:
-        fitted = fit_space_time(visible.values, visible.days, visible.domain)
-        for stretch in STRETCHES:
-            model = replace(fitted, correlation=fitted.correlation.stretched(stretch))
-            mean, std = (part[held] for part in model.fill(visible.values, held))
-            error = stack.values[held] - mean
-            wide = std * (error / std).square().mean().sqrt()
-            totals[stretch] += float(crps_gaussian(mean, wide, stack.values[held]).sum())
-    return min(totals, key=lambda s: totals[s])
+        mean, std = (part[held] for part in model_of(visible, choice).fill(visible.values, held))
+        error = stack.values[held] - mean
+        wide = std * (error / std).square().mean().sqrt()
+        total += float(crps_gaussian(mean, wide, stack.values[held]).sum())
+    return total
 
 
 def judged(prediction: Prediction, dressing: Dressing, truth: Tensor) -> Score:
@@ -129,16 +144,16 @@ def judged(prediction: Prediction, dressing: Dressing, truth: Tensor) -> Score:
     )
 
 
-def learnt_dressing(stack: Stack, sets: Sequence[Tensor], stretch: float) -> Dressing:
+def learnt_dressing(stack: Stack, sets: Sequence[Tensor], choice: Choice) -> Dressing:
     """The errors that our filling makes at cells held out of the whole stack, in turn."""
     parts = [(stack.without(held), held) for held in sets if bool(held.any())]
-    return _dressed(lambda visible, wanted: _ours(visible, wanted, stretch), parts, stack.values)
+    return _dressed(lambda visible, wanted: _ours(visible, wanted, choice), parts, stack.values)
 
 
-def model_of(stack: Stack, stretch: float) -> SpaceTime:
+def model_of(stack: Stack, choice: Choice) -> SpaceTime:
     """Our law of a stack."""
-    model = fit_space_time(stack.values, stack.days, stack.domain)
-    return replace(model, correlation=model.correlation.stretched(stretch))
+    model = fit_space_time(stack.values, stack.days, stack.domain, share=choice.share)
+    return replace(model, correlation=model.correlation.stretched(choice.stretch))
 
 
 def _dressed(
@@ -150,8 +165,8 @@ def _dressed(
     return Dressing.learnt(errors, scale, distances)
 
 
-def _ours(stack: Stack, wanted: Tensor, stretch: float) -> Prediction:
-    mean, std = model_of(stack, stretch).fill(stack.values, wanted)
+def _ours(stack: Stack, wanted: Tensor, choice: Choice) -> Prediction:
+    mean, std = model_of(stack, choice).fill(stack.values, wanted)
     return Prediction(mean[wanted], std[wanted], _distances(stack, wanted))
 
 

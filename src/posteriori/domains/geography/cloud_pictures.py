@@ -40,7 +40,9 @@ def maps(
         "one member": Panel(members[0], values),
         "another member": Panel(members[1], values),
         "standard deviation": Panel(np.where(gap, std, np.nan), Colours(f"standard deviation [{raster.unit}]", 0.0)),
-        f"P({raster.name} > {level:.3g} {raster.unit})": Panel(exceeding, Colours("probability", 0.0, 1.0)),
+        f"P({raster.name} > {level:.3g}{'' if raster.unit == '1' else ' ' + raster.unit})": Panel(
+            exceeding, Colours("probability", 0.0, 1.0)
+        ),
     }
     if truth is not None:
         panels["truth"] = Panel(truth, values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -166,9 +166,9 @@ class _Findings:
         truth: Tensor | None,
         context: Context,
     ) -> _Findings:
-        stretch = results[0].stretch
-        model = model_of(stack, stretch)
-        dressing = learnt_dressing(stack, [part for t in trials for part in (t.scored, *t.learnt)], stretch)
+        choice = results[0].choice
+        model = model_of(stack, choice)
+        dressing = learnt_dressing(stack, [part for t in trials for part in (t.scored, *t.learnt)], choice)
         mean, std = model.fill(stack.values)
         share = (~stack.observed & stack.domain).double().sum((1, 2)) / stack.domain.sum()
         date = int((share - 0.4).abs().argmin())
@@ -185,7 +185,7 @@ class _Findings:
         filled = self.raster.replaced(self.centre.numpy())
         spread = self.raster.derived(f"{self.raster.name}_std", self.spread.numpy())
         return Outcome(
-            scores={**scores, "modes": self.results[0].modes, "stretch": self.results[0].stretch},
+            scores={**scores, "modes": self.results[0].modes, **asdict(self.results[0].choice)},
             report=report,
             pictures=self._pictures(),
             posterior=self._posterior(),
