@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from posteriori.core.algebra import BlockAverage
-from posteriori.core.errors import DataError, OptionError, ShapeError
+from posteriori.core.errors import DataError, OptionError, ShapeError, UnitError
 from posteriori.core.random import Rng
 from posteriori.core.raster import Kind, Layers, Raster
 from posteriori.core.run import Context
@@ -118,6 +118,26 @@ def test_coarse_fields_are_sharpened_onto_the_grid_of_the_history(tmp_path: Path
     outcome = Study(history=tmp_path / "fine.nc", data=tmp_path / "coarse.nc", gap=5, folds=3)(Context(Rng(0)))
     assert outcome.scores["block_means"] < 1e-9  # type: ignore[operator]
     assert "crps" not in outcome.scores
+    write_raster(coarse.in_unit("m"), tmp_path / "metres.nc")
+    other = Study(history=tmp_path / "fine.nc", data=tmp_path / "metres.nc", gap=5, folds=3)(Context(Rng(0)))
+    assert other.scores["block_means"] < 1e-9  # type: ignore[operator]
+    assert other.scores["spread_factor"] == outcome.scores["spread_factor"]
+    means, given = other.posterior.mean().values, outcome.posterior.mean().values  # type: ignore[union-attr]
+    np.testing.assert_allclose(means, given, rtol=1e-9)
+
+
+def test_coarse_fields_that_do_not_belong_to_the_history_are_refused(tmp_path: Path) -> None:
+    fine = raster(100)
+    write_raster(fine, tmp_path / "fine.nc")
+    coarse = Raster("r", block_means(fine.values, 4)[:1], coarser(GRID, 4), "K", nodata=float("nan"))
+    write_raster(coarse, tmp_path / "coarse.nc")
+    paths = {"history": tmp_path / "fine.nc", "data": tmp_path / "coarse.nc"}
+    with pytest.raises(UnitError):
+        Study(**paths)(Context(Rng(0)))
+    with pytest.raises(ShapeError, match="factor="):
+        Study(**paths, factor=2)(Context(Rng(0)))
+    with pytest.raises(OptionError, match="leave fit="):
+        Study(**paths, fit="0:50")(Context(Rng(0)))
 
 
 def test_gaps_and_options_out_of_range_are_refused(tmp_path: Path) -> None:

@@ -17,6 +17,6 @@ def spectra_picture(wavenumber: Floats, power: Mapping[str, Floats], edge: float
     for (name, found), colour in zip(power.items(), ("black", *COLOURS), strict=False):
         axes.loglog(wavenumber, found, "o-", color=colour, markersize=4, label=name)
     axes.axvline(edge, color="0.5", linestyle=":", label="Nyquist of the blocks")
-    axes.set(xlabel="wavenumber [cycles a cell]", ylabel=f"power [({unit})²]")
+    axes.set(xlabel="wavenumber [cycles a cell]", ylabel=f"power [{unit}²]")
     figure.legend(loc="outside upper center", ncols=3, fontsize=9)
     return figure

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from posteriori.core.errors import ShapeError
-from posteriori.core.map_grid import MapGrid
+from posteriori.core.map_grid import MapGrid, crs_unit
 from posteriori.domains.picture import Colours, Floats
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def draw_map(axes: Axes, values: Floats, grid: MapGrid, colours: Colours) -> Non
     """
     from matplotlib import colormaps
     from matplotlib.colors import LogNorm, Normalize
+    from matplotlib.ticker import MaxNLocator
 
     if values.shape != grid.shape:
         raise ShapeError(f"values {values.shape} do not lie on the grid {grid.shape}.")
@@ -80,6 +81,8 @@ def draw_map(axes: Axes, values: Floats, grid: MapGrid, colours: Colours) -> Non
     bar.set_label(colours.label, fontsize=8)
     bar.ax.tick_params(labelsize=7)
     axes.tick_params(labelsize=7)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.ticklabel_format(style="plain", useOffset=False)
 
 
 def map_borders(grid: MapGrid) -> tuple[Floats, Floats]:
@@ -101,7 +104,10 @@ def axis_names(grid: MapGrid) -> tuple[str, str]:
     """What to write along the vertical and the horizontal axis."""
     if grid.geographic and not grid.rotated:
         return "latitude [°]", "longitude [°]"
-    return ("row", "column") if grid.crs is None or grid.rotated else ("northing", "easting")
+    if grid.crs is None or grid.rotated:
+        return "row", "column"
+    unit = crs_unit(grid.crs)
+    return f"northing [{unit}]", f"easting [{unit}]"
 
 
 def _height(grid: MapGrid) -> float:

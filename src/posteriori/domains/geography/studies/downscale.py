@@ -22,7 +22,7 @@ from posteriori.audit.scores import crps_gaussian
 from posteriori.audit.uniformity import ranks
 from posteriori.core.algebra import BlockAverage
 from posteriori.core.draws import Draws
-from posteriori.core.errors import DataError, OptionError
+from posteriori.core.errors import DataError, OptionError, ShapeError
 from posteriori.core.raster import Kind, Raster
 from posteriori.core.run import Context, digest, references
 from posteriori.domains.geography import downscale_pictures as draw
@@ -117,19 +117,13 @@ class _Findings:
 
     @staticmethod
     def of(study: Study, history: Raster, data: Raster | None, gap: float, context: Context) -> _Findings:
-        past = whole_blocks(_complete(history), study.factor)
-        if data is not None and data.grid.same(coarser(past.grid, study.factor)):
-            asked, given = ask(past, past, study.fit, study.test, gap) if study.fit else _all(past), _complete(data)
-        else:
-            fine = None if data is None else whole_blocks(_complete(data), study.factor)
-            asked = ask(past, fine, study.fit, study.test, gap)
-            given = asked.fields
+        asked, given = _asked(study, history, data, gap)
         most = study.fields // 3 if study.quick else study.fields
         picked = np.unique(np.linspace(0, len(given.stored) - 1, most).round().astype(int))
         given = given.select(picked)
         operator = BlockAverage(asked.history.space, {"y": study.factor, "x": study.factor})
         values = torch.from_numpy(given.values)
-        truth = values if given.grid.shape == past.grid.shape else None
+        truth = values if given.grid.shape == asked.history.grid.shape else None
         coarse = values if truth is None else operator(values)
         when = torch.from_numpy(asked.past)
         splits = time_folds(asked.past, study.folds, gap)
@@ -272,6 +266,36 @@ class _Findings:
             chance = (self.members[:, at] > level).double().mean(0)
             panels[f"above {level:.4g} {unit}"] = Panel(chance, Colours("probability", 0.0, 1.0))
         return panels
+
+
+def _asked(study: Study, history: Raster, data: Raster | None, gap: float) -> tuple[Asked, Raster]:
+    """What is asked, and the fields that are given: fine ones, or coarse ones in the unit of the history.
+
+    Raises:
+        ShapeError: fields that lie neither on the history's grid nor on its blocks.
+        OptionError: a choice of layers beside coarse fields.
+    """
+    past = whole_blocks(_complete(history), study.factor)
+    if data is None:
+        asked = ask(past, None, study.fit, study.test, gap)
+        return asked, asked.fields
+    coarse = coarser(past.grid, study.factor)
+    if data.grid.same(coarse):
+        if study.fit or study.test:
+            raise OptionError(
+                "data= is coarse: all of history= is learnt from and fields= are sharpened; leave fit= and test= out."
+            )
+        given = _complete(data)
+        return _all(past), given if given.unit == past.unit else given.in_unit(past.unit)
+    fine = whole_blocks(_complete(data), study.factor)
+    if not fine.grid.same(past.grid):
+        raise ShapeError(
+            f"{data.name} lies neither on the history's grid ({history.grid.difference(data.grid)}) nor on its blocks "
+            f"of {study.factor} x {study.factor} cells ({coarse.difference(data.grid)}); give the factor= between the "
+            "two, or bring one onto the other's grid with regrid.onto."
+        )
+    asked = ask(past, fine, study.fit, study.test, gap)
+    return asked, asked.fields
 
 
 def _complete(raster: Raster) -> Raster:
