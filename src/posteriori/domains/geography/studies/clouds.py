@@ -102,7 +102,7 @@ class Study:
     def __call__(self, context: Context) -> Outcome:
         """Hide, fill, judge; then fill all gaps from all that is seen."""
         truth: Tensor | None = None
-        dineof, scored = Dineof(), None
+        dineof, scored, trials = Dineof(), None, list[Trial]()
         if self.data is None:
             truth, raster = _made_up(context.rng.child("scene"))
             stack = _stack(raster, None, None)
@@ -112,10 +112,10 @@ class Study:
             raster = _masked(raster, self.mask, None if setup is None else setup.domain)
             stack = _stack(raster, self.times, None if setup is None else setup.domain)
             if setup is not None:
-                dineof, scored = setup.method, torch.from_numpy(setup.held(raster.observed))
+                dineof, trials = setup.method, [_as_the_program(setup, stack)]
             elif self.hide is not None:
                 scored = torch.from_numpy(read_mask(self.hide, raster)) & stack.observed
-        trials = self._trials(stack, scored, context)
+        trials = trials or self._trials(stack, scored, context)
         results = [run_trial(trial, dineof) for trial in context.progress(trials, "draws of clouds")]
         return _Findings.of(self, raster, stack, trials, results, truth, context).outcome()
 
@@ -320,6 +320,14 @@ def _figure(name: str, found: Interval, unit: str = "") -> Figure:
 
 def _written(raster: Raster, path: Path) -> None:
     write_raster(raster, path)
+
+
+def _as_the_program(setup: DineofSetup, stack: Stack) -> Trial:
+    """DINEOF's own points are scored; those of the next two seeds, drawn from what is left, are learnt from."""
+    observed = stack.observed.numpy()
+    scored = setup.held(observed)
+    learnt = [replace(setup, seed=setup.seed + i).held(observed & ~scored) for i in (1, 2)]
+    return Trial(stack, torch.from_numpy(scored), tuple(torch.from_numpy(part) for part in learnt))
 
 
 def _made_up(rng: Rng) -> tuple[Tensor, Raster]:
