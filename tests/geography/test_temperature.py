@@ -123,6 +123,16 @@ def test_options_out_of_range_are_refused(options: dict[str, float], words: str)
         Study(**options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("last", "first"), [(-5.0, None), (1e4, None), (100.0, 50.0), (290.0, None)])
+def test_hours_that_leave_nothing_to_learn_or_to_test_are_refused(
+    tmp_path: Path, last: float, first: float | None
+) -> None:
+    path = tmp_path / "t.nc"
+    write_raster(raster(300), path)
+    with pytest.raises(OptionError, match=r"last_train=.*first_test="):
+        Study(data=path, last_train=last, first_test=first)(Context(Rng(0)))
+
+
 def test_the_study_runs_on_a_file_and_writes_a_raster_ahead(tmp_path: Path) -> None:
     path = tmp_path / "t.nc"
     write_raster(raster(300), path)

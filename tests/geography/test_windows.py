@@ -146,6 +146,9 @@ def test_a_raster_that_does_not_fit_in_memory_is_read_by_windows(
 def test_other_endings_are_refused(whole: Raster, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no file"), window_reader(tmp_path / "a.tif"):
         pass
+    (tmp_path / "empty.tif").touch()
+    with pytest.raises(DataError, match="is empty"), window_reader(tmp_path / "empty.tif"):
+        pass
     np.save(tmp_path / "a.npy", np.ones((2, 2)))
     with pytest.raises(DataError, match="windows are read from"), window_reader(tmp_path / "a.npy"):
         pass

@@ -61,7 +61,8 @@ def opened(path: Path) -> Iterator[Any]:
     except PosterioriError:
         raise
     except (rasterio.errors.RasterioError, OSError, ValueError) as problem:
-        raise DataError(f"cannot read {path}: {problem}; give a whole raster file.") from problem
+        told = str(problem.__cause__ or problem).rstrip(".")
+        raise DataError(f"cannot read {path}: {told}; give a whole raster file.") from problem
 
 
 @contextmanager

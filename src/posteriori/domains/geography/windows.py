@@ -46,6 +46,8 @@ def window_reader(
     path = Path(path)
     if not path.exists():
         raise DataError(f"there is no file {path}.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise DataError(f"{path} is empty.")
     suffix = path.suffix.lower()
     if suffix in GDAL:
         with geotiff.opened(path) as source:

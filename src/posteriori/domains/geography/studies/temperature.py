@@ -307,7 +307,10 @@ def series_of(raster: Raster) -> Series:
         DataError: layers without times, nothing observed, or cells with gaps now and then.
     """
     if not raster.layers.timed or len(raster.times) < 4:
-        raise DataError(f"{raster.name} has {len(raster.stored)} layer(s); a forecast needs four fields with times.")
+        raise DataError(
+            f"{raster.name} has {len(raster.stored)} layer(s){'' if raster.layers.timed else ' without times'}; a "
+            "forecast needs at least four fields with times, such as a NetCDF file or a Zarr store has."
+        )
     ever, always = raster.observed.any(0), raster.observed.all(0)
     if not ever.any():
         raise DataError(f"{raster.name} has no value at all; check nodata and the variable.")
@@ -344,11 +347,21 @@ def _exact(weather: MovingWeather, series: Series, cases: Tensor) -> Forecast:
 
 
 def _split(study: Study, series: Series) -> tuple[Tensor, Tensor]:
-    """Positions to learn from and to forecast from, more than the gap apart."""
+    """Positions to learn from and to forecast from, more than the gap apart.
+
+    Raises:
+        OptionError: hours that are not in the file, or not in this order.
+    """
     start, span = float(series.hours[0]), len(series.hours)
     since = series.hours - start
     last = study.last_train if study.last_train is not None else float(since[max(int(SHARE * span) - 1, 0)])
     first = study.first_test if study.first_test is not None else last + study.gap + series.step
+    end = float(since[-1])
+    if not 0 < last < first < end:
+        raise OptionError(
+            f"last_train={last:g} and first_test={first:g} must lie in this order between hour 0 and hour {end:g} of "
+            f"the data; give others, or a smaller gap={study.gap:g}."
+        )
     split = time_split(since.numpy(), last, first, study.gap)
     return split.train, split.test
 
