@@ -29,7 +29,7 @@ from posteriori.domains.study import Outcome, Score
 from posteriori.learn.diffusion.denoiser import Preconditioned
 from posteriori.learn.diffusion.schedule import karras
 from posteriori.learn.diffusion.tiled import solve_tiled
-from posteriori.learn.diffusion.tiling import Tiling
+from posteriori.learn.diffusion.tiling import Tiling, Window
 from posteriori.learn.diffusion.unet import UNet
 from posteriori.learn.network import save_net
 
@@ -65,7 +65,7 @@ class Study:
     size: int = 1024
     """Side of the mirrored elevation model where there is no file [cells]."""
     hide: float = 0.3
-    """About what share of the cells clouds hide; 1 hides all, so that the field is made up."""
+    """About what share of the cells clouds hide to judge by; 1 hides all, so that the field is made up."""
     members: int = 4
     """Draws of the whole raster."""
     window: int = 256
@@ -253,11 +253,18 @@ class _Findings:
 
     def _write(self, made: Callable[[Raster, Floats], Raster], path: Path) -> None:
         filled, grid = self.filled, self.filled.scene.source.grid
-        like = made(self.like, filled.read(filled.tiling.block((0, 0))))
+        first = filled.tiling.block((0, 0))
+        like = made(self._kept(first), filled.read(first))
         with window_writer(path, like, grid) as write:
             for place in filled.tiling.places():
                 block = filled.tiling.block(place)
-                write(block.rows, block.columns, made(filled.scene.known(block), filled.read(block)))
+                write(block.rows, block.columns, made(self._kept(block), filled.read(block)))
+
+    def _kept(self, window: Window) -> Raster:
+        """What the files hold to the bit: all cells of your own raster, those behind the clouds that judge it too."""
+        scene = self.filled.scene
+        own = self.study.data is not None and self.study.hide < 1
+        return scene.source.raster(window) if own else scene.known(window)
 
 
 def _filled(known: Raster, members: Floats) -> Raster:
@@ -270,7 +277,7 @@ def _member(known: Raster, members: Floats) -> Raster:
 
 
 def _spread(known: Raster, members: Floats) -> Raster:
-    return known.derived("spread", members.std(0, ddof=1)[None])
+    return known.derived("spread", np.where(known.observed, 0.0, members.std(0, ddof=1)))
 
 
 def _allowed(known: Raster, values: Floats) -> Floats:
