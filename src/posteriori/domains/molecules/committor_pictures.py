@@ -11,7 +11,8 @@ from torch import Tensor
 
 from posteriori.core.target import Boltzmann
 from posteriori.domains.molecules.backward_kolmogorov import Solved
-from posteriori.domains.molecules.kinetics import LEVELS, Flux, Reaction
+from posteriori.domains.molecules.kinetics import LEVELS, Reaction
+from posteriori.domains.molecules.reactive_flux import Flux
 from posteriori.domains.picture import COLOURS, blank
 
 if TYPE_CHECKING:

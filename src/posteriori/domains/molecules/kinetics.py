@@ -1,9 +1,8 @@
-"""A committor learnt, held against finite differences, and what follows from it: flux, rate, transition states."""
+"""A committor learnt, held against finite differences: rows, networks of independent chains, errors, transition states."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from posteriori.core.operator import Operator
 from posteriori.core.random import Rng
 from posteriori.core.target import Boltzmann
 from posteriori.domains.molecules.backward_kolmogorov import Solved
-from posteriori.inference.committor import BackwardKolmogorov
+from posteriori.inference.committor import BackwardKolmogorov, VariationalCommittor
 from posteriori.inference.committor_net import CommittorNet
 from posteriori.inference.hmc import HMC
 from posteriori.inference.regions import Ball
@@ -91,6 +90,15 @@ class Rows:
         index = (torch.arange(self.chains)[:, None] * length + kept).flatten()
         return Rows(self.values[index], self.log_weights[index], self.chains)
 
+    def fold(self, k: int, of: int) -> Rows:
+        """The chains k, k + ``of``, k + 2 ``of`` …, which other folds do not hold."""
+        n = len(self.values) // self.chains
+        values, weights = (
+            self.values.reshape(self.chains, n, -1)[k::of],
+            self.log_weights.reshape(self.chains, n)[k::of],
+        )
+        return Rows(values.flatten(0, 1), weights.flatten(), len(values))
+
 
 def hot_rows(target: Boltzmann, heat: float, chains: int, draws: int, rng: Rng) -> Rows:
     """Hamiltonian chains at ``heat`` times the temperature, with exact weights."""
@@ -100,50 +108,24 @@ def hot_rows(target: Boltzmann, heat: float, chains: int, draws: int, rng: Rng) 
     return Rows(found.values, hot.log_weights(found.values), chains)
 
 
-@dataclass(frozen=True)
-class Flux:
-    """What follows from a committor, for D = 1, each with its standard error over chains.
+def committors(net: CommittorNet, rows: Rows, members: int, learnt_from: int, rng: Rng) -> Draws:
+    """Networks of least flux, each from chains of its own, so that their errors are independent.
 
-    Attributes:
-        flux: reactive trajectories in a unit of time.
-        last_a: share of the time in which A was visited last.
-        rate: flux / last_a.
-        by_level: flux through slices of q, LEVELS of equal width, and their errors.
+    Args:
+        net: the network.
+        rows: from hot chains.
+        members: networks, at most half as many as chains.
+        learnt_from: rows that each of them sees.
+        rng: of hidden layers and bootstraps.
     """
-
-    flux: float
-    flux_error: float
-    last_a: float
-    rate: float
-    rate_error: float
-    by_level: Tensor
-    by_level_error: Tensor
-
-    @property
-    def unevenness(self) -> float:
-        """χ² of the slices' fluxes about their weighted mean, for each degree of freedom: 1 where they are equal."""
-        precision = self.by_level_error.clamp_min(1e-300).square().reciprocal()
-        mean = (precision * self.by_level).sum() / precision.sum()
-        return float((precision * (self.by_level - mean).square()).sum() / (len(self.by_level) - 1))
-
-
-def flux_of(net: CommittorNet, rows: Rows, weights: Tensor) -> Flux:
-    """Flux, rate and level slices of the network with these ``weights`` (one row), over weighted configurations."""
-    question = BackwardKolmogorov(net, rows.values, rows.log_weights, rows.chains)
-    found = question.flux(weights)
-    q = values_at(net, weights[None], rows.values)[0]
-    n = len(found) // rows.chains
-    share = question.weights
-    slices = (q * LEVELS).long().clamp(0, LEVELS - 1)
-    by_level = torch.stack([LEVELS * found * (slices == k) for k in range(LEVELS)])
-    columns = torch.stack([found, share * (1 - q), share, *by_level]).reshape(-1, rows.chains, n).sum(-1)
-    flux, last_a, _ = (float(c.sum()) for c in columns[:3])
-    gaps = columns[[0, 1, *range(3, len(columns))]]
-    gaps = gaps - gaps.sum(1, keepdim=True) * columns[2]
-    errors = (gaps.square().sum(1) * rows.chains / (rows.chains - 1)).sqrt()
-    ratio = gaps[0] / flux - gaps[1] / last_a
-    rate_error = flux / last_a * sqrt(float(ratio.square().sum()) * rows.chains / (rows.chains - 1))
-    return Flux(flux, float(errors[0]), last_a, flux / last_a, rate_error, columns[3:].sum(1), errors[2:])
+    found = []
+    for k in range(members):
+        part = rows.fold(k, members).thinned(learnt_from)
+        question = BackwardKolmogorov(net, part.values, part.log_weights, part.chains)
+        one = infer(question, VariationalCommittor(1), seed=rng.child("member", k).entropy)
+        assert isinstance(one, Draws)
+        found.append(one.values)
+    return Draws(net.weights, torch.cat(found))
 
 
 def values_at(net: CommittorNet, weights: Tensor, points: Tensor) -> Tensor:

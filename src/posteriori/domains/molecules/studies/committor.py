@@ -23,19 +23,19 @@ from posteriori.domains.molecules import committor_pictures as draw
 from posteriori.domains.molecules.backward_kolmogorov import Solved, backward_kolmogorov
 from posteriori.domains.molecules.kinetics import (
     Errors,
-    Flux,
     Reaction,
     Rows,
+    committors,
     errors_of,
-    flux_of,
     grid_of,
     hot_rows,
     reaction,
     transition_states,
     values_at,
 )
+from posteriori.domains.molecules.reactive_flux import Flux, controls_of, flux_of
 from posteriori.domains.study import Outcome, Score
-from posteriori.inference.committor import BackwardKolmogorov, VariationalCommittor
+from posteriori.inference.committor import VariationalCommittor
 from posteriori.inference.committor_net import CommittorNet
 from posteriori.inference.committor_shooting import ShootingCommittor, outcomes_of
 from posteriori.inference.overdamped import Overdamped
@@ -47,7 +47,9 @@ NODES, EVERY = 401, 4
 WIDTH, LENGTH, REACH = 100, 0.5, 2.0
 """Width, length of features in spreads of the hot law, and rise of the boundary terms in radii."""
 CHAINS, LEARNT_FROM = 1000, 60_000
-"""Hot chains, and how many of their rows the networks are fitted to."""
+"""Hot chains, and how many of the rows in its own chains each network is fitted to."""
+FLUX_FROM = 400_000
+"""Rows that the flux is averaged over; their neighbours in a chain tell little more."""
 REACHED = 20.0
 """Energy above the lowest [kT] up to which trajectories start."""
 LONGEST = 0.01
@@ -153,16 +155,16 @@ class _Findings:
         clock = _Clock()
         truth = backward_kolmogorov(target, a, b, where.x, where.y, NODES)
         clock.lap("finite differences")
-        rows = hot_rows(target, max(1.0, where.hot / temperature), CHAINS, study.draws, context.rng.child("rows"))
+        heat = max(1.0, where.hot / temperature)
+        rows = hot_rows(target, heat, CHAINS, study.draws, context.rng.child("rows"))
         clock.lap("hot rows")
         spread = rows.values.std(0)
         net = CommittorNet(a, b, rows.values.mean(0), spread, WIDTH, LENGTH, REACH * where.radius)
-        part = rows.thinned(LEARNT_FROM)
-        question = BackwardKolmogorov(net, part.values, part.log_weights, part.chains)
-        posterior = infer(question, VariationalCommittor(study.members), seed=context.rng.child("variational").entropy)
-        assert isinstance(posterior, Draws)
+        posterior = committors(net, rows, study.members, LEARNT_FROM, context.rng.child("variational"))
         clock.lap("variational")
-        flux = flux_of(net, rows, posterior.values[0])
+        some = rows.thinned(FLUX_FROM)
+        controls = controls_of(target, some, heat, context.rng.child("controls"))
+        flux = flux_of(net, some, posterior.values, controls)
         clock.lap("flux")
         shooting, z = _shot(study, target, net, rows, posterior.values, truth, context)
         clock.lap("shooting")
@@ -231,6 +233,8 @@ class _Findings:
                 gate=Gate(high=0.03) if promised else None,
                 note="relative",
             ),
+            Figure("rate_z", (one.rate - truth.rate) / one.rate_error, unit="s.e.", note="from finite differences"),
+            Figure("excess_flux", one.excess, note="of a network by itself over products of two, relative"),
             Figure("flux_unevenness", one.unevenness, note="χ² per degree of freedom over slices of q"),
         ]
         if self.counted is not None:
