@@ -133,6 +133,12 @@ def test_hours_that_leave_nothing_to_learn_or_to_test_are_refused(
         Study(data=path, last_train=last, first_test=first)(Context(Rng(0)))
 
 
+def test_a_threshold_that_is_never_crossed_is_refused(tmp_path: Path) -> None:
+    write_raster(raster(300), tmp_path / "t.nc")
+    with pytest.raises(OptionError, match=r"thresholds=1e\+06 is never crossed"):
+        Study(data=tmp_path / "t.nc", thresholds=(1e6,))(Context(Rng(0)))
+
+
 def test_the_study_runs_on_a_file_and_writes_a_raster_ahead(tmp_path: Path) -> None:
     path = tmp_path / "t.nc"
     write_raster(raster(300), path)

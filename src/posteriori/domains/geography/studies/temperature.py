@@ -122,6 +122,7 @@ class _Findings:
     @staticmethod
     def of(study: Study, raster: Raster, weather: MovingWeather | None, context: Context) -> _Findings:
         series = series_of(raster)
+        _require_crossed(study.thresholds, series, raster.unit)
         within, test = _split(study, series)
         others = () if study.quick else tuple(lead for lead in study.leads if lead != study.lead)
         rng, by_lead = context.rng, {}
@@ -364,6 +365,20 @@ def _split(study: Study, series: Series) -> tuple[Tensor, Tensor]:
         )
     split = time_split(since.numpy(), last, first, study.gap)
     return split.train, split.test
+
+
+def _require_crossed(levels: tuple[float, ...], series: Series, unit: str) -> None:
+    """Go on only when each level lies within the data, so that exceeding it can be judged.
+
+    Raises:
+        OptionError: one does not; most often it is in another unit.
+    """
+    low, high = float(series.fields.min()), float(series.fields.max())
+    for level in levels:
+        if not low < level < high:
+            raise OptionError(
+                f"thresholds={level:g} is never crossed: the data lie between {low:g} and {high:g} {unit}."
+            )
 
 
 def _levels(past: Tensor) -> tuple[float, ...]:
