@@ -39,6 +39,7 @@ def test_phases_keep_covariance_and_spectrum() -> None:
     assert np.abs(other - points).max() > 1
 
 
+@pytest.mark.slow
 def test_planted_regimes_come_back() -> None:
     samples = polluted(Rng(0), 160)
     found = clusters(principal(samples.rows)[:, :3], samples.block, Rng(1), most=5, resamples=4)

@@ -290,8 +290,8 @@ class _Findings:
             low, middle, high = np.quantile(ahead, [0.05, 0.5, 0.95])
             rows.append(
                 {
-                    "from": self.land.name(start),
-                    "to": self.land.name(gained),
+                    "from": self.land.name(int(start)),
+                    "to": self.land.name(int(gained)),
                     "test [cells]": int(self.judged.trial.quotas[start, gained]),
                     "ahead, median [cells]": middle,
                     "ahead, 5 % [cells]": low,
@@ -309,7 +309,9 @@ class _Findings:
         }
         seen = {land.name(code): [int((one == code).sum()) for one in land.codes] for code in range(len(land.classes))}
         gained = np.flatnonzero(self.next.allowed.any(0))
-        totals = {land.name(code): (self._year, (self.maps == code).sum((1, 2)).astype(np.float64)) for code in gained}
+        totals = {
+            land.name(int(code)): (self._year, (self.maps == code).sum((1, 2)).astype(np.float64)) for code in gained
+        }
         change = f"a cell changes until {land.years[-1]:g}"
         return {
             f"{land.years[-2]:g} to {land.years[-1]:g}: test": partial(maps_picture, self._test_panels(), grid),
@@ -323,9 +325,13 @@ class _Findings:
         """Stored numbers' positions, NaN where unknown."""
         return np.where(self.land.known, codes, np.nan)
 
+    def _class_colours(self) -> Colours:
+        named = ", ".join(f"{at}: {number}" for at, number in enumerate(self.land.classes[:6]))
+        return Colours(f"class ({named}{' …' if len(self.land.classes) > 6 else ''})", 0, len(self.land.classes) - 1)
+
     def _test_panels(self) -> Mapping[str, Panel]:
         trial, land = self.judged.trial, self.land
-        classes = Colours(f"position in {', '.join(map(str, land.classes[:8]))}", 0, len(land.classes) - 1)
+        classes = self._class_colours()
         chance = Colours("probability of change", 0.0, 1.0)
         known = partial(np.where, land.known)
         return {
@@ -339,7 +345,7 @@ class _Findings:
 
     def _ahead_panels(self) -> Mapping[str, Panel]:
         land = self.land
-        classes = Colours(f"position in {', '.join(map(str, land.classes[:8]))}", 0, len(land.classes) - 1)
+        classes = self._class_colours()
         return {
             f"{land.years[-1]:g}": Panel(self._shown(land.codes[-1]), classes),
             f"one member, {self._year:g}": Panel(self._shown(self.maps[0]), classes),
