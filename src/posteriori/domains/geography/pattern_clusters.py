@@ -1,9 +1,8 @@
 """Clusters of samples: how many, how stable, and whether there are any at all.
 
-Samples are points (sample, feature). The number is the fewest whose likelihood of blocks left out is within one
-standard error of the best; stability is the adjusted Rand index between clusters of the whole and of resampled blocks;
-both are held against data of one Gaussian with the same spectrum along the samples (phases drawn anew, the same for all
-features), in which there are none.
+Samples are points (sample, feature). The number is chosen by the likelihood of blocks left out; stability is the
+adjusted Rand index between clusters of the whole and of resampled blocks; both are held against data of one Gaussian
+with the same spectrum along the samples (phases drawn anew, the same for all features), in which there are none.
 """
 
 from __future__ import annotations
@@ -97,11 +96,10 @@ def clusters(
     if len(np.unique(block)) < FOLDS:
         raise DataError(f"{len(np.unique(block))} blocks; {FOLDS} are left out in turn: take shorter blocks.")
     most = min(most, len(points) // 12)
-    by_fold = _gains(points, block, range(1, most + 1), rng.child("gain"))
-    gain, number = by_fold.mean(1), _fewest(by_fold)
+    gain = _gains(points, block, range(1, most + 1), rng.child("gain"))
+    number = int(np.argmax(gain)) + 1
     others = [phases_anew(points, rng.child("noise", at)) for at in range(noise)]
-    calm_gains = [_gains(other, block, range(1, most + 1), rng.child("null", at)) for at, other in enumerate(others)]
-    beaten = [each.mean(1).max() for each in calm_gains]
+    beaten = [_gains(other, block, range(1, most + 1), rng.child("null", at)).max() for at, other in enumerate(others)]
     p_value = (1 + sum(best >= gain.max() for best in beaten)) / (noise + 1)
     if number == 1:
         one = np.zeros(len(points), np.int64)
@@ -115,22 +113,15 @@ def clusters(
 
 
 def _gains(points: Floats, block: Codes, numbers: Sequence[int], rng: Rng) -> Floats:
-    """Log likelihood a sample of the blocks of each fold, left out, less that of one Gaussian, (number, fold)."""
+    """Log likelihood a sample of blocks left out, less that of one Gaussian."""
     every, place = np.unique(block, return_inverse=True)
     fold = (rng.permutation(len(every)).numpy() % FOLDS)[place]
-    found = np.zeros((len(numbers), FOLDS))
+    found = np.zeros(len(numbers))
     for at, number in enumerate(numbers):
         for each in range(FOLDS):
             rest, left = points[fold != each], points[fold == each]
-            found[at, each] = _mixture(rest, number, rng.child("fold", each, number)).score_samples(left).mean()
-    return np.asarray(found - found[0])
-
-
-def _fewest(by_fold: Floats) -> int:
-    """The fewest clusters whose gain is within one standard error of the best, (number, fold)."""
-    behind = by_fold[by_fold.mean(1).argmax()] - by_fold
-    error = behind.std(1, ddof=1) / FOLDS**0.5
-    return int(np.argmax(behind.mean(1) <= error)) + 1
+            found[at] += _mixture(rest, number, rng.child("fold", each, number)).score_samples(left).sum()
+    return np.asarray((found - found[0]) / len(points))
 
 
 def _stability(points: Floats, block: Codes, number: int, resamples: int, rng: Rng) -> Floats:
