@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from posteriori.audit.rasters.spectra import Rings, spectrum_ratio
 from posteriori.audit.rasters.splits import require_gap
 from posteriori.core.errors import DataError, OptionError, ShapeError
 from posteriori.core.map_grid import WGS84, MapGrid
@@ -16,11 +19,13 @@ from posteriori.core.random import Rng
 from posteriori.core.raster import Kind, Layers, Raster
 from posteriori.core.run import Context
 from posteriori.domains.geography.dem import load_dem
+from posteriori.domains.geography.generation_base import SHARES, Base, chosen_base, steps_from
 from posteriori.domains.geography.generation_data import in_tiles, in_time
 from posteriori.domains.geography.generation_scores import downstream
 from posteriori.domains.geography.generator import Frame, eof_gaussian, loaded, trained
 from posteriori.domains.geography.raster import read_raster, write_raster
 from posteriori.domains.geography.studies.generate import Study
+from posteriori.learn.diffusion.gaussian_denoiser import GaussianDenoiser
 
 
 def stack(days: int = 24, hourly: bool = True) -> Raster:
@@ -70,6 +75,60 @@ def test_frame_whitens_and_comes_back() -> None:
     assert frame.unit(sample.held).square().mean().item() == pytest.approx(1, abs=0.3)
 
 
+def test_repair_gives_draws_the_power_of_training_fields_in_every_ring() -> None:
+    sample = in_tiles(load_dem(), 24)
+    frame = Frame.of(sample)
+    drawn = sample.held + 40 * Rng(3).normal(sample.held.shape)
+    repaired = frame.repaired(sample.dense, drawn).fields(frame.unit(drawn))
+    rings = Rings.of(sample.shape)
+    assert (spectrum_ratio(drawn, sample.train, rings) - 1).abs().max() > 1
+    assert (spectrum_ratio(repaired, sample.train, rings) - 1).abs().max() < 0.04
+
+
+def law(white: float) -> Base:
+    """Of 60 fields of 20 cells that go together, about a mean that follows a number."""
+    told = Rng(0).normal((60, 1))
+    fields = told @ Rng(1).normal((1, 20)) + Rng(2).normal((60, 3)) @ Rng(3).normal((3, 20))
+    return Base.of(fields + 0.1 * Rng(4).normal((60, 20)), told, white, 1.0)
+
+
+def test_base_is_the_gaussian_law_that_it_says() -> None:
+    base, told = law(0.3), torch.full((4000, 1), 0.5)
+    covariance = 0.7 * (base.patterns.mT * base.variances) @ base.patterns + 0.3 * torch.eye(20, dtype=torch.float64)
+    mean = torch.tensor([1.0, 0.5], dtype=torch.float64) @ base.slope
+    drawn = base.draw(4000, told, Rng(5))
+    assert (drawn.mean(0) - mean).abs().max() < 0.3
+    assert (drawn.mT.cov() - covariance).norm() < 0.1 * covariance.norm()
+    exact = GaussianDenoiser(mean, covariance)
+    x = 2 * Rng(6).normal((5, 20))
+    assert torch.allclose(base.denoised(x, 0.7, told[:5]), exact(x, torch.tensor(0.7)))
+    normal = torch.distributions.MultivariateNormal(mean, covariance)
+    surprise = -normal.log_prob(x).mean().item() / 20 - 0.5 * math.log(2 * math.pi)
+    assert base.surprise(x, told[:5]) == pytest.approx(surprise)
+    again = Base.taken(base.tensors())
+    assert torch.equal(again.draw(3, told[:3], Rng(7)), base.draw(3, told[:3], Rng(7)))
+
+
+def test_start_is_where_the_net_is_no_longer_better_than_the_law() -> None:
+    whole = law(0.5)
+    fields, told = whole.draw(400, Rng(0).normal((400, 1)), Rng(8)), None
+    back = torch.arange(400) % 2 == 0
+    right = Base.of(fields, told, 0.5, 0.0)
+
+    def worse(x: Tensor, sigma: Tensor) -> Tensor:
+        return 3 * x
+
+    def better_below_one(x: Tensor, sigma: Tensor) -> Tensor:
+        return fields[back] if float(sigma) < 1 else right.denoised(x, float(sigma), told) + 1
+
+    assert chosen_base(fields, back, told, worse, Rng(0)).start == 0
+    found = chosen_base(fields, back, told, better_below_one, Rng(0))
+    assert 0.7 < found.start < 1
+    assert found.white == SHARES[0]  # many fields of few cells
+    assert steps_from(20.0, 0.02, 18) == 18
+    assert steps_from(0.0, 0.02, 18) == 0
+
+
 def test_gaussian_law_has_the_mean_and_covariance_of_the_fields() -> None:
     fields = in_time(stack(), 48, 12).train
     drawn = eof_gaussian(fields, 20_000, Rng(1))
@@ -110,7 +169,7 @@ def test_study_end_to_end_on_a_file(tmp_path: Path) -> None:
     assert (made.stored.shape, made.unit) == ((60, 10, 12), "K")
     for picture in outcome.pictures.values():
         picture()
-    sample = in_time(stack(), 48, 12)
+    sample = in_time(stack(), 32, 4)
     kept = loaded(tmp_path / "weights.safetensors", sample, 8)
     again = trained(sample, 40, 8, Context(Rng(0)).child("training"))
     hour = torch.full((3,), 6.0)

@@ -56,7 +56,8 @@ class Sample:
 def in_time(raster: Raster, block: float, gap: float) -> Sample:
     """Layers of a raster, in alternate blocks of ``block`` hours (layers without times).
 
-    Those held out keep ``gap`` from those trained on, so that whole days are left with 48 and 12.
+    Those held out keep ``gap`` from those trained on. With 32 and 4 whole days are left, eight hours from one another,
+    and both sides go through all hours of the day and all weather alike; two days and twelve hours apart are stricter.
 
     Raises:
         DataError: too few layers, classes, or cells that are only sometimes observed.

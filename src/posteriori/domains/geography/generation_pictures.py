@@ -104,7 +104,7 @@ def neighbours_picture(sample: Sample, generated: Tensor, found: Memorisation, c
 def isolation_picture(found: Memorisation) -> Figure:
     """How near generated and held-out fields are to their nearest training field, over the next block's."""
     figure, axes = blank(6.0, 3.8)
-    edges = np.linspace(0, 1, 41)
+    edges = np.linspace(0, 1, 41).tolist()
     for name, values, colour in (
         ("generated", found.isolation, COLOURS[1]),
         ("held-out real", found.held_isolation, COLOURS[0]),

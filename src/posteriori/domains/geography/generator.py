@@ -7,15 +7,18 @@ from functools import partial
 from math import pi
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from scipy import fft
 from torch import Tensor
 
+from posteriori.audit.rasters.spectra import Rings, radial_spectrum
 from posteriori.core.errors import DataError, OptionError
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
+from posteriori.domains.geography.generation_base import Base, chosen_base, steps_from
 from posteriori.domains.geography.generation_data import Sample
 from posteriori.learn.diffusion.denoiser import Preconditioned
 from posteriori.learn.diffusion.schedule import karras
@@ -29,10 +32,13 @@ BATCH = 16
 AT_ONCE = 64
 LEVELS = LogNormal(-0.2, 1.2)
 """Noise levels of training: white fields are told from noise at about their own size."""
-REPAIR = 256
+LOW, HIGH = 0.02, 20.0
+"""Noise levels of drawing."""
+REPAIR = 768
 """Draws from which the spectrum of a trained generator is read, and set right."""
 SMOOTH = 0.1
 """Width of the smoothing of the spectrum, in the logarithm of the wavenumber."""
+ROUNDS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +58,17 @@ class Frame:
         """The frame in which ``drawn`` fields (n, y, x) of this one get the spectrum that training ``fields`` have.
 
         A net that has not seen enough draws too little at large scales; its cosines are scaled as one function of the
-        wavenumber.
+        wavenumber, until the power in every ring is right.
         """
-        wanted, found = (_cosines((part - self.mean) / self.scale).square().mean(0) for part in (fields, drawn))
-        return Frame(self.mean, self.scale, self.root * (_smooth(wanted) / _smooth(found)).sqrt())
+        apart = [_cosines((part - self.mean) / self.scale) for part in (fields, drawn)]
+        rings = Rings.of((fields.shape[-2], fields.shape[-1]))
+        wanted = radial_spectrum(_fields(apart[0]), rings).mean(0)
+        at = _wavenumber(self.root).log().numpy()
+        factor = torch.ones_like(self.root)
+        for _ in range(ROUNDS):
+            ratio = (wanted / radial_spectrum(_fields(factor * apart[1]), rings).mean(0)).log() / 2
+            factor = factor * torch.from_numpy(np.interp(at, rings.centre.log().numpy(), ratio.numpy())).exp()
+        return Frame(self.mean, self.scale, self.root * factor)
 
     @staticmethod
     def of(sample: Sample) -> Frame:
@@ -84,28 +97,36 @@ class Generator:
         frame: what u is.
         beside: channels (k, y, x) that tell the places, or None.
         losses: denoising loss of held-back training blocks after each epoch, empty without.
+        base: the Gaussian law that drawing starts from, where fields have places; elsewhere it is white noise.
     """
 
     net: Preconditioned
     frame: Frame
     beside: Tensor | None
     losses: Tensor
+    base: Base | None = None
 
     def draw(self, n: int, shape: tuple[int, int], hour: Tensor | None, rng: Rng) -> Tensor:
         """``n`` fields (n, y, x) [unit of the training fields]; at the hours of the day (n,) where it knows them."""
         vector = None if hour is None else _clock(hour)
         noise = rng.normal((n, 1, *shape)).float()
+        begin, start = torch.zeros_like(noise), HIGH
+        if self.base is not None:
+            begin, start = self.base.draw(n, vector, rng.child("base")).reshape(noise.shape).float(), self.base.start
+        if start <= LOW:
+            return self.frame.fields(begin)
+        levels = karras(steps_from(start, LOW, STEPS), LOW, start)
         drawn = []
         for rows in torch.arange(n).split(AT_ONCE):
             told = None if vector is None else vector[rows]
             denoise = partial(_denoised, self.net, self.beside, told)
-            drawn.append(solve(denoise, noise[rows], karras(STEPS, 0.02, 20.0), Heun()))
+            drawn.append(solve(denoise, noise[rows] + begin[rows] / start, levels, Heun()))
         return self.frame.fields(torch.cat(drawn))
 
     def save(self, path: Path) -> None:
         """Weights and frame as .safetensors."""
         frame = {"frame.mean": self.frame.mean, "frame.scale": self.frame.scale, "frame.root": self.frame.root}
-        save_file({**self.net.state_dict(), **frame}, path)
+        save_file({**self.net.state_dict(), **frame, **({} if self.base is None else self.base.tensors())}, path)
 
 
 def trained(sample: Sample, steps: int, width: int, context: Context) -> Generator:
@@ -138,7 +159,8 @@ def trained(sample: Sample, steps: int, width: int, context: Context) -> Generat
     ]
     found = train(net, rows[0], plan, context.child("fit"), rows[1], NoiseLoss(LEVELS))
     assert isinstance(found.net, Preconditioned)
-    first = Generator(found.net.eval(), frame, beside, found.validation)
+    net = found.net.eval()
+    first = Generator(net, frame, beside, found.validation, _base(sample, frame, net, back, context.rng.child("base")))
     hours = None if sample.hour is None else sample.hour[torch.arange(REPAIR) % len(sample.hour)]
     drawn = first.draw(REPAIR, sample.shape, hours, context.rng.child("repair"))
     return replace(first, frame=frame.repaired(sample.dense, drawn))
@@ -154,10 +176,11 @@ def loaded(path: Path, sample: Sample, width: int) -> Generator:
         held = load_file(path)
         frame = Frame(held.pop("frame.mean"), held.pop("frame.scale"), held.pop("frame.root"))
         net = _net(sample, width)
+        base = Base.taken(held) if sample.placed else None
         net.load_state_dict(held)
     except (OSError, SafetensorError, KeyError, RuntimeError) as problem:
         raise DataError(f"cannot use {path} as weights ({problem}); give weights.safetensors of a run.") from problem
-    return Generator(net.eval(), frame, _places(sample), torch.zeros(0))
+    return Generator(net.eval(), frame, _places(sample), torch.zeros(0), base)
 
 
 def eof_gaussian(fields: Tensor, n: int, rng: Rng) -> Tensor:
@@ -178,9 +201,7 @@ def _fields(amplitudes: Tensor) -> Tensor:
 
 def _smooth(power: Tensor) -> Tensor:
     """``power`` (y, x) of the cosines as a function of the wavenumber alone, of the same sum as theirs."""
-    y, x = (torch.arange(n, dtype=power.dtype) / n for n in power.shape)
-    wavenumber = torch.hypot(y[:, None], x).reshape(-1)
-    wavenumber[0] = 0.5 * wavenumber[wavenumber > 0].min()
+    wavenumber = _wavenumber(power).reshape(-1)
     at = wavenumber.log()
     near = (-(at[:, None] - at).square() / (2 * SMOOTH**2)).exp()
     flat = power.reshape(-1).clamp(min=1e-12 * float(power.max()))
@@ -188,8 +209,30 @@ def _smooth(power: Tensor) -> Tensor:
     return (smooth * (flat / smooth).mean()).reshape(power.shape)
 
 
+def _wavenumber(power: Tensor) -> Tensor:
+    """Of each cosine [cycles a cell], (y, x); half the lowest other one for the mean."""
+    y, x = (torch.arange(n, dtype=power.dtype) / (2 * n) for n in power.shape)
+    wavenumber = torch.hypot(y[:, None], x)
+    wavenumber[0, 0] = 0.5 * wavenumber[wavenumber > 0].min()
+    return wavenumber
+
+
 def _net(sample: Sample, width: int) -> Preconditioned:
     return Preconditioned(UNet(1, 1, 4 if sample.placed else 0, 2 if sample.hour is not None else 0, width, (1, 2, 2)))
+
+
+@torch.no_grad()
+def _base(sample: Sample, frame: Frame, net: Preconditioned, back: Tensor, rng: Rng) -> Base | None:
+    """Chosen by the blocks that are held ``back`` from the net."""
+    if not sample.placed:
+        return None
+    vector = None if sample.hour is None else _clock(sample.hour)
+    told, beside = None if vector is None else vector[back], _places(sample)
+
+    def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+        return _denoised(net, beside, told, x.reshape(-1, 1, *sample.shape), sigma).flatten(1)
+
+    return chosen_base(frame.unit(sample.dense).flatten(1).double(), back, vector, denoise, rng)
 
 
 def _places(sample: Sample) -> Tensor | None:

@@ -47,7 +47,7 @@ class Study:
     variable: str | None = None
     """Which variable of the file, where it holds several."""
     n: int = 0
-    """Fields to generate; none takes as many as are held out."""
+    """Fields to generate; none takes three times as many as are held out, at most 2000."""
     hour: float | None = None
     """Generates for this hour of the day (UTC) alone, where layers are hours apart; those are not judged."""
     cells: tuple[int, ...] = ()
@@ -56,9 +56,9 @@ class Study:
     """Keeps every so many-th cell along both sides."""
     tile: int = 24
     """Side of the tiles of a raster of one layer."""
-    block: float = 48.0
-    """Length of the blocks of time that alternate [h; layers without times]."""
-    gap: float = 12.0
+    block: float = 32.0
+    """Length of the blocks of time that are trained on and held out in turn [h; layers without times]."""
+    gap: float = 4.0
     """Hours (layers) that held-out fields keep from training fields."""
     steps: int = STEPS
     """Most steps of training; held-back training blocks choose when to stop."""
@@ -73,7 +73,9 @@ class Study:
 
     def __post_init__(self) -> None:
         if self.n and not 60 <= self.n <= MOST:
-            raise OptionError(f"n={self.n}: 60 (fewer cannot be judged) to {MOST}, or 0 for as many as are held out.")
+            raise OptionError(
+                f"n={self.n}: 60 (fewer cannot be judged) to {MOST}, or 0 for three times as many as are held out."
+            )
         if not 1 <= self.steps <= 100_000 or self.width % 4 or not 4 <= self.width <= 128:
             raise OptionError(f"steps={self.steps}, width={self.width}: 1 to 100,000 steps; a multiple of 4 up to 128.")
         if self.hour is not None and not 0 <= self.hour < 24:
@@ -87,7 +89,7 @@ class Study:
             raise OptionError("hour= needs layers with times, less than a day apart.")
         generator = self._generator(sample, context)
         training = time.process_time() - began
-        n = self.n or len(sample.held)
+        n = self.n or min(MOST, 3 * len(sample.held))
         hours = None
         if sample.hour is not None:
             hours = sample.hour[context.rng.child("hours").integers(len(sample.hour), (n,))]
