@@ -1,4 +1,4 @@
-"""A committor learnt, held against finite differences: rows, networks of independent chains, errors, transition states."""
+"""A committor learnt, held against finite differences: rows, networks of independent chains, errors, transitions."""
 
 from __future__ import annotations
 
