@@ -21,21 +21,22 @@ CORNER = 192
 """Side of the zoom on a corner of tiles [cells]."""
 
 
-def whole_picture(filled: Filled, unit: str) -> Picture:
+def whole_picture(filled: Filled, name: str, unit: str) -> Picture:
     """What is known, one member, mean and spread, every so many cells."""
     shape = filled.tiling.shape
     step = max(1, -(-max(shape) // SHOWN))
     known, members = _thinned(filled, step)
     grid = _coarse(filled.scene.source.grid, step, known.shape)
-    return _panels(known, members, grid, unit)
+    return _panels(known, members, grid, name, unit)
 
 
-def corner_picture(filled: Filled, unit: str) -> Picture:
+def corner_picture(filled: Filled, name: str, unit: str) -> Picture:
     """The cells about a corner where tiles meet, their borders dotted."""
     tiling = filled.tiling
     window = _about_corner(tiling)
     known = filled.scene.known(window).values[0]
-    figure = _panels(known, filled.read(window), MapGrid(window.shape, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)), unit)
+    grid = MapGrid(window.shape, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
+    figure = _panels(known, filled.read(window), grid, name, unit)
     lines = [(at * tiling.stride, at * tiling.stride + tiling.overlap) for at in range(1, max(tiling.counts))]
     for axes in figure.axes[:4]:
         for line in np.ravel(lines):
@@ -46,15 +47,15 @@ def corner_picture(filled: Filled, unit: str) -> Picture:
     return figure
 
 
-def _panels(known: Floats, members: Floats, grid: MapGrid, unit: str) -> Picture:
-    values = Colours(f"[{unit}]")
+def _panels(known: Floats, members: Floats, grid: MapGrid, name: str, unit: str) -> Picture:
+    values = Colours(f"{name} [{unit}]")
     panels = {
         "known": Panel(known, values),
         "one member": Panel(members[0], values),
         "mean of members": Panel(members.mean(0), values),
     }
     if len(members) > 1:
-        panels["spread"] = Panel(members.std(0, ddof=1), Colours(f"[{unit}]", low=0.0))
+        panels["spread"] = Panel(members.std(0, ddof=1), Colours(f"standard deviation [{unit}]", low=0.0))
     return maps_picture(panels, grid, columns=2)
 
 

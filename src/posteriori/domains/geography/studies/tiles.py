@@ -193,9 +193,11 @@ class _Findings:
         )
         figures.append(Figure("known cells that changed", exact, gate=Gate(0, 0), note="in the first block"))
         pictures: Mapping[str, Callable[[], Picture]] = {
-            "The whole raster, every so many cells; grey: gaps and clouds.": partial(draw.whole_picture, filled, unit),
+            "The whole raster, every so many cells; grey: gaps and clouds.": partial(
+                draw.whole_picture, filled, self.like.name, unit
+            ),
             "Where four tiles meet; dotted: where blocks begin and windows end.": partial(
-                draw.corner_picture, filled, unit
+                draw.corner_picture, filled, self.like.name, unit
             ),
         }
         return Outcome(
