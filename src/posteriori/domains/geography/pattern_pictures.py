@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+MORE = (*COLOURS, "#999999", "#000000", "#f0e442", "#882255")
+
+
 def colour(cluster: int) -> str:
     """Of a cluster."""
-    return COLOURS[cluster % len(COLOURS)]
+    return MORE[cluster % len(MORE)]
 
 
 def courses_picture(samples: Samples, found: Clusters) -> Figure:

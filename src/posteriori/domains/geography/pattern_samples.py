@@ -115,10 +115,7 @@ def courses_of(path: Path, per_day: int) -> Samples:
     hourly = filled[: days * per_day].reshape(days, 24, per_day // 24, -1).mean(2)
     courses = hourly.transpose(2, 0, 1).reshape(-1, 24)
     detector, day = np.divmod(np.arange(len(courses)), days)
-    weekend = np.isin((day + 3) % 7, (5, 6)).astype(np.int64)
-    return Samples(
-        path.stem, "", courses, (24,), detector, day.astype(np.float64), "day", detector, groups={"weekend": weekend}
-    )
+    return Samples(path.stem, "", courses, (24,), detector, day.astype(np.float64), "day", detector)
 
 
 def patches_of(land: LandMaps) -> Samples:
