@@ -16,7 +16,7 @@ from posteriori.core.errors import DataError
 from posteriori.core.random import Rng
 from posteriori.domains.geography.land_growth import CellularAutomaton, Growth, best_map, log_score, observed_quotas
 from posteriori.domains.geography.land_maps import Codes, Floats, LandMaps, Mask
-from posteriori.domains.geography.land_potential import NEAR, RECIPES, WIDE, Pair, Potential, require_seen
+from posteriori.domains.geography.land_potential import NEAR, RECIPES, WIDE, Mean, Pair, Potential, Recipe, require_seen
 from posteriori.inference.exact_totals import Clustering
 
 FOLDS = 4
@@ -84,7 +84,8 @@ def chosen(land: LandMaps, pairs: Sequence[Pair], size: int, rng: Rng, names: Se
     """Recipe, slope and clustering by parts left out of the last pair, ``size`` the side of a block [cells]."""
     last = pairs[-1]
     fold = folds_of(last.before.shape, size, rng.child("folds"))
-    left_out = {name: _left_out(land, name, pairs, fold) for name in names}
+    single: dict[Recipe, Floats] = {}
+    left_out = {name: _left_out(land, RECIPES[name], pairs, fold, single) for name in names}
     allowed = Potential.learnt(land, RECIPES[NEAR], pairs, 0).allowed
     quotas = observed_quotas(last, allowed, land.open)
     tried = {
@@ -100,17 +101,25 @@ def chosen(land: LandMaps, pairs: Sequence[Pair], size: int, rng: Rng, names: Se
     return Chosen(best, slope, clustering, scores, best_automaton, automata)
 
 
-def _left_out(land: LandMaps, name: str, pairs: Sequence[Pair], fold: Codes) -> Floats:
-    """Chances of the last pair (class, y, x), each block by what was learnt without it."""
+def _left_out(
+    land: LandMaps, recipe: Recipe, pairs: Sequence[Pair], fold: Codes, single: dict[Recipe, Floats]
+) -> Floats:
+    """Chances of the last pair (class, y, x), each block by what was learnt without it; ``single`` keeps them."""
+    if isinstance(recipe.learner, Mean):
+        parts = [Recipe(learner, recipe.all_features) for learner in recipe.learner.learners]
+        return np.asarray(np.mean([_left_out(land, part, pairs, fold, single) for part in parts], axis=0))
+    if recipe in single:
+        return single[recipe]
     last = pairs[-1]
     found = np.zeros((len(land.classes), *fold.shape))
     for each in range(FOLDS):
         test = fold == each
         apart = ~ndimage.binary_dilation(test, iterations=GAP)
         rest = [*pairs[:-1], replace(last, where=last.where & apart)]
-        potential = Potential.learnt(land, RECIPES[name], rest, each)
+        potential = Potential.learnt(land, recipe, rest, each)
         found[:, test] = potential(last.before, last.time)[:, test]
-    return np.asarray(np.where(last.where, found, 0.0))
+    single[recipe] = np.asarray(np.where(last.where, found, 0.0))
+    return single[recipe]
 
 
 def _score(pair: Pair, chance: Floats, allowed: Mask, slope: float, quotas: Codes) -> float:
