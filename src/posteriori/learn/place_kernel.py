@@ -73,7 +73,7 @@ class PlaceKernel(nn.Module):
                 fit = 0.5 * torch.cholesky_solve(target, root).diagonal().sum()
                 loss = root.diagonal().log().sum() + fit
                 optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimiser.step()
 
     @staticmethod

@@ -54,7 +54,7 @@ class Model:
         parts = []
         for name, kind in (("scales", Scales), ("spread", LocalAmplitude)):
             given = stored.get(name)
-            known = {each.name for each in fields(kind)}  # type: ignore[arg-type]
+            known = {each.name for each in fields(kind)}
             if not isinstance(given, dict) or set(given) != known:
                 raise DataError(f"this model lacks {name!r} with {sorted(known)}; give the model.json of such a run.")
             if not all(isinstance(value, int | float) for value in given.values()):
@@ -206,7 +206,7 @@ def _along(folds: Sequence[Fold], best: Trial, name: str, shape: tuple[int, ...]
     for step in (-1, 1):
         at, score = now + step, best.crps
         while 0 <= at < len(options):
-            scales = replace(best.scales, **{name: options[at]})
+            scales = replace(best.scales, **{name: options[at]})  # type: ignore[arg-type]
             tried.append(Trial(scales, _score(foretell(folds, scales), LocalAmplitude(), shape)))
             if tried[-1].crps >= score:
                 break
