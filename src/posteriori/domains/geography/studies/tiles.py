@@ -187,11 +187,6 @@ class _Findings:
             scores["seam_index"], scores["seam_index_error"] = index.value, index.standard_error
         if len(judged) >= 3:
             self._judge(judged, figures, scores, unit)
-        known = filled.scene.known(filled.tiling.block((0, 0)))
-        exact = int(
-            (known.replaced(filled.read(filled.tiling.block((0, 0)))[:1]).stored != known.stored)[known.observed].sum()
-        )
-        figures.append(Figure("known cells that changed", exact, gate=Gate(0, 0), note="in the first block"))
         pictures: Mapping[str, Callable[[], Picture]] = {
             "The whole raster, every so many cells; grey: gaps and clouds.": partial(
                 draw.whole_picture, filled, self.like.name, unit
@@ -219,7 +214,14 @@ class _Findings:
         lines = _ratio([b.squared_error_linear for b in judged], cells, self.context)
         against = _ratio([b.squared_error for b in judged], [b.squared_error_linear for b in judged], self.context)
         scores |= {"rmse": rmse.value**0.5, "linear.rmse": lines.value**0.5, "rmse_ratio": against.value**0.5}
-        figures.append(Figure("RMSE of hidden cells", rmse.value**0.5, unit=unit, note="mean of the members"))
+        figures.append(
+            Figure(
+                "RMSE of hidden cells",
+                rmse.value**0.5,
+                unit=unit,
+                note=f"mean of {len(self.filled.members)} members, their scatter in it",
+            )
+        )
         figures.append(Figure("RMSE of linear interpolation", lines.value**0.5, unit=unit))
         if len(self.filled.members) > 1:
             crps = _ratio([b.crps for b in judged], cells, self.context)
@@ -231,7 +233,13 @@ class _Findings:
             figures.append(Figure("CRPS of hidden cells", crps.value, crps.standard_error, unit))
             note = "a single answer: its mean absolute error"
             figures.append(
-                Figure("over that of linear interpolation", against.value, against.standard_error, note=note)
+                Figure(
+                    "over that of linear interpolation",
+                    against.value,
+                    against.standard_error,
+                    gate=Gate(high=1.0),
+                    note=note,
+                )
             )
             figures.append(Figure("coverage of 90 % intervals", covered.value, covered.standard_error))
             figures.append(Figure("spread over skill", spread.value**0.5))
