@@ -140,7 +140,7 @@ class _Findings:
                 figures.append(_figure(f"crps_over_{name}", judged.ratio(OURS, rival), gate))
         for width in (1, 5, 11):
             gain = judged.skill_gain(OURS, STEPS, level, width)
-            figures.append(_figure(f"fss_gain_{width}", gain, Gate(low=-0.005) if width == 1 else None))
+            figures.append(_figure(f"fss_gain_{width}", gain, Gate(low=0.0) if width == 1 else None))
         for name, key in ((OURS, ""), (STEPS, "steps.")):
             ratio = judged.spectrum_ratio(name)
             figures.append(Figure(f"{key}psd_low", float(ratio.min())))
