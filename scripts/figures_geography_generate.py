@@ -17,7 +17,7 @@ WEATHER = (
     "geography/generate",
     f"data={DATA / 'geography' / 'era5_t2m_uk_2019-03_h000-599.nc'}",
     "cells=32,48",
-    "steps=1500",
+    "steps=1000",
 )
 
 

@@ -55,20 +55,28 @@ class Frame:
     root: Tensor
 
     def repaired(self, fields: Tensor, drawn: Tensor) -> Frame:
-        """The frame in which ``drawn`` fields (n, y, x) of this one get the spectrum that training ``fields`` have.
+        """The frame in which ``drawn`` fields (n, y, x) of this one vary as much as training ``fields`` do.
 
-        A net that has not seen enough draws too little at large scales; its cosines are scaled as one function of the
-        wavenumber, until the power in every ring is right.
+        A net that has not seen enough draws too much or too little at some scales. Where fields have places each cell
+        first gets its mean and spread; then cosines are scaled as one function of the wavenumber, until the power in
+        every ring is right.
         """
-        apart = [_cosines((part - self.mean) / self.scale) for part in (fields, drawn)]
+        unit = self.unit(drawn)
+        frame = self._of_cells(fields, drawn) if self.mean.ndim else self
         rings = Rings.of((fields.shape[-2], fields.shape[-1]))
-        wanted = radial_spectrum(_fields(apart[0]), rings).mean(0)
+        wanted = radial_spectrum(fields, rings).mean(0)
         at = _wavenumber(self.root).log().numpy()
-        factor = torch.ones_like(self.root)
         for _ in range(ROUNDS):
-            ratio = (wanted / radial_spectrum(_fields(factor * apart[1]), rings).mean(0)).log() / 2
-            factor = factor * torch.from_numpy(np.interp(at, rings.centre.log().numpy(), ratio.numpy())).exp()
-        return Frame(self.mean, self.scale, self.root * factor)
+            ratio = (wanted / radial_spectrum(frame.fields(unit), rings).mean(0)).log() / 2
+            factor = torch.from_numpy(np.interp(at, rings.centre.log().numpy(), ratio.numpy())).exp()
+            frame = replace(frame, root=frame.root * factor)
+        return frame
+
+    def _of_cells(self, fields: Tensor, drawn: Tensor) -> Frame:
+        """With the mean and the spread of each cell set right."""
+        wanted, found = fields.std(0), drawn.std(0)
+        ratio = torch.where(wanted > 0, wanted / found.clamp(min=1e-12), 1.0)
+        return Frame(fields.mean(0) - ratio * (drawn.mean(0) - self.mean), ratio * self.scale, self.root)
 
     @staticmethod
     def of(sample: Sample) -> Frame:

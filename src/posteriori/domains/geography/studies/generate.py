@@ -199,6 +199,7 @@ def _figures(
             gate=kept(high=SHARE),
             note="over the Gaussian's",
         ),
+        Figure("frechet_limit_ratio", ours.held.value / gaussian.held.value, note="over the Gaussian's, both for many"),
         Figure("frechet_limit", ours.held.value, ours.held.standard_error, note="for many fields"),
         Figure("frechet_limit_floor", floor.held.value, floor.held.standard_error),
         Figure("frechet_limit_gaussian", gaussian.held.value, gaussian.held.standard_error),
