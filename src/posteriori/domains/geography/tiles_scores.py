@@ -117,16 +117,18 @@ def linear(values: Floats) -> Floats:
 def _block_scores(filled: Filled, block: Window, truth: Floats, judged: NDArray[np.bool_]) -> BlockScores:
     members = torch.from_numpy(filled.read(block)[:, judged])
     y = torch.from_numpy(truth[judged])
-    low, high = student_interval(members[..., None], 0.9)
-    mean = members.mean(0)
-    n = len(members)
-    inside = (low[..., 0] <= y) & (y <= high[..., 0])
+    mean, n = members.mean(0), len(members)
+    crps, variance, inside = (mean - y).abs(), torch.zeros_like(y), torch.zeros_like(y)
+    if n > 1:
+        low, high = student_interval(members[..., None], 0.9)
+        crps, variance = crps_fair(members, y), members.var(0) * (n + 1) / n
+        inside = ((low[..., 0] <= y) & (y <= high[..., 0])).to(y)
     lines = torch.from_numpy(linear(filled.scene.known(block).values[0])[judged])
     return BlockScores(
         len(y),
-        float(crps_fair(members, y).sum()),
+        float(crps.sum()),
         float((mean - y).square().sum()),
-        float(members.var(0).sum()) * (n + 1) / n,
+        float(variance.sum()),
         float(inside.sum()),
         float((lines - y).square().sum()),
         float((lines - y).abs().sum()),

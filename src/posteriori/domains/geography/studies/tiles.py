@@ -234,7 +234,7 @@ class _Findings:
             note = "a single answer: its mean absolute error"
             figures.append(
                 Figure(
-                    "over that of linear interpolation",
+                    "CRPS over that of linear interpolation",
                     against.value,
                     against.standard_error,
                     gate=Gate(high=1.0),
