@@ -85,11 +85,11 @@ def chosen(land: LandMaps, pairs: Sequence[Pair], size: int, rng: Rng, names: Se
     last = pairs[-1]
     fold = folds_of(last.before.shape, size, rng.child("folds"))
     single: dict[Recipe, Floats] = {}
-    left_out = {name: _left_out(land, RECIPES[name], pairs, fold, single) for name in names}
+    left_out = {name: learnt_without(land, RECIPES[name], pairs, fold, single) for name in names}
     allowed = Potential.learnt(land, RECIPES[NEAR], pairs, 0).allowed
     quotas = observed_quotas(last, allowed, land.open)
     tried = {
-        (name, slope): _score(last, chance, allowed, slope, quotas)
+        (name, slope): left_out_score(last, chance, allowed, slope, quotas)
         for name, chance in left_out.items()
         for slope in SLOPES
     }
@@ -101,13 +101,13 @@ def chosen(land: LandMaps, pairs: Sequence[Pair], size: int, rng: Rng, names: Se
     return Chosen(best, slope, clustering, scores, best_automaton, automata)
 
 
-def _left_out(
+def learnt_without(
     land: LandMaps, recipe: Recipe, pairs: Sequence[Pair], fold: Codes, single: dict[Recipe, Floats]
 ) -> Floats:
     """Chances of the last pair (class, y, x), each block by what was learnt without it; ``single`` keeps them."""
     if isinstance(recipe.learner, Mean):
         parts = [Recipe(learner, recipe.all_features) for learner in recipe.learner.learners]
-        return np.asarray(np.mean([_left_out(land, part, pairs, fold, single) for part in parts], axis=0))
+        return np.asarray(np.mean([learnt_without(land, part, pairs, fold, single) for part in parts], axis=0))
     if recipe in single:
         return single[recipe]
     last = pairs[-1]
@@ -122,7 +122,7 @@ def _left_out(
     return single[recipe]
 
 
-def _score(pair: Pair, chance: Floats, allowed: Mask, slope: float, quotas: Codes) -> float:
+def left_out_score(pair: Pair, chance: Floats, allowed: Mask, slope: float, quotas: Codes) -> float:
     """Mean -log probability of the classes that came, over cells that could change."""
     grown = Growth(pair.before, chance, allowed, slope, Clustering())
     p = grown.probabilities(grown.capped(quotas[None])[0])
