@@ -58,19 +58,22 @@ class Frame:
         """The frame in which ``drawn`` fields (n, y, x) of this one vary as much as training ``fields`` do.
 
         A net that has not seen enough draws too much or too little at some scales. Where fields have places each cell
-        first gets its mean and spread; then cosines are scaled as one function of the wavenumber, until the power in
-        every ring is right.
+        first gets its mean and spread; then cosines are scaled as one function of the wavenumber, in rounds of which
+        the one counts that comes nearest in all rings.
         """
         unit = self.unit(drawn)
         frame = self._of_cells(fields, drawn) if self.mean.ndim else self
         rings = Rings.of((fields.shape[-2], fields.shape[-1]))
         wanted = radial_spectrum(fields, rings).mean(0)
         at = _wavenumber(self.root).log().numpy()
-        for _ in range(ROUNDS):
+        best, least = frame, torch.inf
+        for _ in range(ROUNDS + 1):
             ratio = (wanted / radial_spectrum(frame.fields(unit), rings).mean(0)).log() / 2
+            if float(ratio.abs().max()) < least:
+                best, least = frame, float(ratio.abs().max())
             factor = torch.from_numpy(np.interp(at, rings.centre.log().numpy(), ratio.numpy())).exp()
             frame = replace(frame, root=frame.root * factor)
-        return frame
+        return best
 
     def _of_cells(self, fields: Tensor, drawn: Tensor) -> Frame:
         """With the mean and the spread of each cell set right."""
