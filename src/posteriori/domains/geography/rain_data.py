@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posteriori.core.errors import DataError, OptionError
-from posteriori.core.map_grid import MapGrid
+from posteriori.core.map_grid import MapGrid, as_wkt
 from posteriori.core.random import Rng
 from posteriori.core.raster import Layers, Raster
 
@@ -146,6 +146,6 @@ class MadeUpRain:
 def made_up(rng: Rng) -> tuple[Raster, Floats]:
     """Made-up frames as a raster of 2 km cells each 10 minutes, and the scores they come from."""
     scores = MadeUpRain().scores(FRAMES, rng)
-    grid = MapGrid((SIDE, SIDE), (2000.0, 0.0, 0.0, 0.0, -2000.0, 0.0), "EPSG:32633")
+    grid = MapGrid((SIDE, SIDE), (2000.0, 0.0, 0.0, 0.0, -2000.0, 0.0), as_wkt("EPSG:32633"))
     layers = Layers.at(START + np.arange(FRAMES) * np.timedelta64(10, "m"))
     return Raster("rain", MadeUpRain.rain(scores), grid, "mm", nodata=float("nan"), layers=layers), scores
