@@ -189,6 +189,7 @@ def test_a_class_never_learnt_from_is_refused() -> None:
     before = np.where(growth.before == 2, 1, growth.before)
     with pytest.raises(DataError, match="class 2 stands in the map to go on from"):
         require_seen(land, growth.before, [Pair(before, before, 0, land.open)])
+    require_seen(land, np.where(growth.before == 2, -1, growth.before), [Pair(before, before, 0, land.open)])
 
 
 def test_nothing_changes_is_refused() -> None:

@@ -206,7 +206,7 @@ def require_seen(land: LandMaps, state: Codes, pairs: Sequence[Pair]) -> None:
         DataError: one was not.
     """
     seen = np.unique(np.concatenate([pair.before[pair.where] for pair in pairs]))
-    unseen: Any = np.setdiff1d(np.unique(state[land.open]), seen)
+    unseen: Any = np.setdiff1d(np.unique(state[land.open & (state >= 0)]), seen)
     if len(unseen):
         raise DataError(
             f"{land.name(int(unseen[0]))} stands in the map to go on from and in none that was learnt from; "
