@@ -180,8 +180,8 @@ def merit(before: Codes, simulated: Codes, after: Codes, where: Mask) -> float:
     """Figure of merit; of an ensemble, on average over its members."""
     if not (((simulated != before) | (after != before)) & where).any():
         raise DataError("nothing changes in the maps to judge by; give maps that are further apart.")
-    tensors = (torch.from_numpy(np.ascontiguousarray(part)) for part in (before, simulated, after))
-    return change(*tensors, torch.from_numpy(where)).figure_of_merit
+    initial, made, observed = (torch.from_numpy(np.ascontiguousarray(part)) for part in (before, simulated, after))
+    return change(initial, made, observed, torch.from_numpy(where)).figure_of_merit
 
 
 @dataclass(frozen=True, eq=False)

@@ -94,8 +94,8 @@ class Judged:
     def disagreement(self, simulated: Codes) -> Disagreement:
         """Quantity and allocation disagreement of one map."""
         pair = self.trial.pair
-        maps = (torch.from_numpy(np.ascontiguousarray(part)) for part in (simulated, pair.after))
-        return disagreement(confusion(*maps, len(self.trial.probabilities), torch.from_numpy(pair.where)))
+        made, observed = (torch.from_numpy(np.ascontiguousarray(part)) for part in (simulated, pair.after))
+        return disagreement(confusion(made, observed, len(self.trial.probabilities), torch.from_numpy(pair.where)))
 
     def row(self, name: str, best: Codes, maps: Codes, change: Floats) -> Mapping[str, str | float]:
         """What is told of one law."""

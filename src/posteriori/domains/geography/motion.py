@@ -83,7 +83,7 @@ def _shift(earlier: Floats, later: Floats) -> Floats:
 
 def _increment(pairs: Sequence[tuple[Floats, Floats]], flow: Floats, width: float) -> Floats:
     """What to add to the flow so that the carried fields fit the later ones."""
-    here = np.stack(np.indices(flow.shape[1:], dtype=np.float64)) - flow
+    here = np.indices(flow.shape[1:]).astype(np.float64) - flow
     sums = np.zeros((5, *flow.shape[1:]))
     for earlier, later in pairs:
         moved = np.asarray(map_coordinates(earlier, here, order=1, mode="nearest"))

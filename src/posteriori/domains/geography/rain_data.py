@@ -78,18 +78,16 @@ def coarse(grid: MapGrid, block: int) -> MapGrid:
     """The grid of blocks of ``block`` x ``block`` cells.
 
     Raises:
-        DataError: rotated cells.
+        DataError: cells that are rotated or uneven.
     """
-    if grid.rotated:
-        raise DataError("rain on a rotated grid cannot be averaged over blocks; regrid it first.")
-    a, _, x0, _, e, y0 = grid.transform
+    a, x0, e, y0 = _even(grid)
     shape = (grid.shape[0] // block, grid.shape[1] // block)
     return MapGrid(shape, (a * block, 0.0, x0, 0.0, e * block, y0), grid.crs)
 
 
 def cell_km(grid: MapGrid) -> float:
     """Mean length of a cell [km]."""
-    a, _, _, _, e, y0 = grid.transform
+    a, _, e, y0 = _even(grid)
     size = float(np.sqrt(abs(a * e)))
     if grid.geographic:
         middle = y0 + 0.5 * e * grid.shape[0]
@@ -126,7 +124,8 @@ class MadeUpRain:
         return np.maximum(np.exp(MIDDLE + SPREAD * scores) - LEAST, 0.0)
 
     def _wave(self) -> tuple[Floats, Floats]:
-        return np.fft.fftfreq(self.side)[:, None], np.fft.rfftfreq(self.side)[None]
+        down, right = np.fft.fftfreq(self.side), np.fft.rfftfreq(self.side)
+        return np.asarray(down[:, None], np.float64), np.asarray(right[None], np.float64)
 
     def _fresh(self, n: int, rng: Rng) -> Floats:
         ky, kx = self._wave()
@@ -149,3 +148,13 @@ def made_up(rng: Rng) -> tuple[Raster, Floats]:
     grid = MapGrid((SIDE, SIDE), (2000.0, 0.0, 0.0, 0.0, -2000.0, 0.0), as_wkt("EPSG:32633"))
     layers = Layers.at(START + np.arange(FRAMES) * np.timedelta64(10, "m"))
     return Raster("rain", MadeUpRain.rain(scores), grid, "mm", nodata=float("nan"), layers=layers), scores
+
+
+def _even(grid: MapGrid) -> tuple[float, float, float, float]:
+    """Width of a cell, west, height of a cell, north."""
+    if grid.rotated or grid.transform is None:
+        raise DataError(
+            "rain on rotated or uneven cells cannot be averaged over blocks; put it on a grid by regrid.onto."
+        )
+    a, _, x0, _, e, y0 = grid.transform
+    return a, x0, e, y0
