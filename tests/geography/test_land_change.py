@@ -134,6 +134,9 @@ def test_trend_goes_on_as_compound_growth() -> None:
     last = Pair(before, after, 0, everywhere)
     assert expected_quotas(last, 10.0, 2, after, 10.0, everywhere)[0, 1] == pytest.approx(75)
     assert expected_quotas(last, 10.0, 2, after, 5.0, everywhere)[0, 1] == pytest.approx(150 * (1.5**0.5 - 1))
+    half = np.arange(30) < 15
+    elsewhere = expected_quotas(Pair(before, after, 0, np.outer(half, ~half | half)), 10.0, 2, after, 10.0, everywhere)
+    assert elsewhere[0, 1] == pytest.approx(75)
     quotas = random_quotas(np.array([[0.0, 75.0], [0, 0]]), 0.3, 4001, Rng(0))
     assert np.median(quotas[:, 0, 1]) == pytest.approx(75, abs=3)
     assert np.log(quotas[:, 0, 1]).std() == pytest.approx(0.3, rel=0.05)

@@ -107,7 +107,7 @@ def expected_quotas(last: Pair, span: float, classes: int, before: Codes, ahead:
 
     log(1 + gain / area) a year of the ``last`` pair (``span`` years) goes on; the other classes give in proportion.
     """
-    gains = transitions([Pair(last.before, last.after, last.time, last.where & where)], classes)
+    gains = transitions([last], classes)
     np.fill_diagonal(gains, 0)
     area = np.bincount(last.before[last.where & (last.before >= 0)], minlength=len(gains))
     rate = np.log1p(gains.sum(0) / np.maximum(area, 1)) / span

@@ -174,7 +174,7 @@ class _Findings:
         )
         note = f"95 % over blocks: {lead.low:.3f} to {lead.high:.3f}"
         figures = [
-            Figure("figure_of_merit", own, gate=Gate(low=0.0)),
+            Figure("figure_of_merit", own),
             Figure("figure_of_merit_lead", lead.value, lead.standard_error, gate=Gate(low=0.0), note=note),
             Figure("cellular_automaton.figure_of_merit", theirs),
             Figure("random.figure_of_merit", judged.random_merit(self.rng.child("random"))),
