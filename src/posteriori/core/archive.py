@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -40,11 +41,11 @@ def write(saved: Saved, path: Path) -> Path:
         with renamed(path) as temporary:
             tree.to_netcdf(temporary, engine="h5netcdf")
     elif path.suffix == ".zarr":
-        optional.require("zarr", "scale")
+        optional.require("zarr", "geography")
         if path.exists():
             raise StoreError(f"{path} exists; delete it or choose another name.")
         temporary = path.with_name(f".{path.name}.part")
-        tree.to_zarr(temporary, mode="w")
+        tree.to_zarr(temporary, mode="w", consolidated=False)
         temporary.replace(path)
     else:
         raise StoreError(f"{path} ends in {path.suffix!r}; a posterior is kept in .nc or .zarr.")
@@ -62,8 +63,9 @@ def read(path: Path) -> Saved:
     if path.is_dir() and path.suffix != ".zarr":
         raise StoreError(f"{path} is a folder; give the file in it, {path / 'run.nc'} of a run.")
     try:
-        engine = "zarr" if path.suffix == ".zarr" else "h5netcdf"
-        with xr.open_datatree(path, engine=engine) as tree:
+        zarr = path.suffix == ".zarr"
+        how: dict[str, Any] = {"engine": "zarr", "consolidated": False} if zarr else {"engine": "h5netcdf"}
+        with xr.open_datatree(path, **how) as tree:
             groups = {name.strip("/"): node.to_dataset().load() for name, node in tree.subtree_with_keys}
     except Exception as error:  # h5py, h5netcdf and zarr raise many classes
         raise StoreError(f"{path} cannot be read ({error}); it is damaged or no posterior.") from error
