@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from posteriori.core.errors import DataError, OptionError
+from posteriori.core.errors import DataError, MemoryBudgetError, OptionError
 from posteriori.core.map_grid import MapGrid, as_wkt
 from posteriori.core.random import Rng
 from posteriori.core.raster import Kind, Raster
@@ -137,3 +138,9 @@ def test_what_cannot_be_filled_is_refused(tmp_path: Path, net: Path) -> None:
 def test_options_are_checked(options: dict[str, float], complaint: str) -> None:
     with pytest.raises(OptionError, match=complaint):
         Study(**options)  # type: ignore[arg-type]
+
+
+def test_a_disk_that_is_too_small_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**6))
+    with pytest.raises(MemoryBudgetError, match="fewer members"):
+        Study(size=256, members=3)(Context(Rng(0), store=Store(tmp_path / "store")))

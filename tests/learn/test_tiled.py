@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from posteriori.core.cell_noise import cell_normal
-from posteriori.core.errors import OptionError
+from posteriori.core.errors import OptionError, StoreError
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.core.store import Store
@@ -22,7 +22,7 @@ from posteriori.core.tasks import workers
 from posteriori.learn.diffusion.denoiser import Preconditioned
 from posteriori.learn.diffusion.schedule import karras
 from posteriori.learn.diffusion.solvers import solve
-from posteriori.learn.diffusion.tiled import Everywhere, solve_tiled
+from posteriori.learn.diffusion.tiled import Everywhere, room, solve_tiled
 from posteriori.learn.diffusion.tiling import Tiling, Window
 from posteriori.learn.diffusion.unet import UNet
 
@@ -145,3 +145,19 @@ def test_tiles_equal_the_whole_where_margins_cover_what_is_seen(tmp_path: Path) 
     whole = solve(smooth, noise, karras(6))
     torch.testing.assert_close(drawn(tmp_path / "wide", Tiling((70, 83), 40, 16, REACH)), whole, atol=3e-6, rtol=0)
     assert (drawn(tmp_path / "narrow", Tiling((70, 83), 40, 16, 1)) - whole).abs().max() > 1e-3
+
+
+def test_a_store_of_another_field_is_refused(tmp_path: Path) -> None:
+    drawn(tmp_path, Tiling((40, 50), 32, 8, 2))
+    with pytest.raises(StoreError, match="holds the field"):
+        drawn(tmp_path, Tiling((40, 50), 32, 10, 2))
+    with pytest.raises(OptionError, match="store"):
+        solve_tiled(Smoothing(), Tiling((40, 50), 32, 8, 2), karras(2), Context(Rng(5)))
+
+
+def test_the_room_is_enough(tmp_path: Path) -> None:
+    """What lies in the store at the end is less than was said beforehand."""
+    tiling = Tiling((70, 83), 32, 8, 2)
+    drawn(tmp_path, tiling)
+    held = sum(path.stat().st_size for path in tmp_path.rglob("state-*"))
+    assert 2 * 4 * 70 * 83 < held < room(tiling) + 500 * len(tiling.places())

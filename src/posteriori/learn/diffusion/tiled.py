@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from posteriori.core.cell_noise import cell_normal
+from posteriori.core.errors import OptionError, StoreError
 from posteriori.core.random import Rng
 from posteriori.core.run import Context, silent
 from posteriori.core.store import Store
@@ -74,19 +74,36 @@ def solve_tiled(
         shuffle: works in a random order.
 
     Raises:
-        ValueError: no store.
+        OptionError: no store. StoreError: the store holds another field.
 
     Reference: Bar-Tal, Yariv, Lipman & Dekel (2023), MultiDiffusion: fusing diffusion paths for controlled image
     generation, ICML.
     """
     if context.store is None:
-        raise ValueError("tiles are kept in context.store; give one.")
-    levels = list(pairwise(sigmas))
-    places = tiling.places()
+        raise OptionError("tiles are kept in a store: give a context that has one.")
+    _claim(context.store, tiling, sigmas, context.rng)
+    steps = len(sigmas) - 1
     work = _steps(denoiser, tiling, sigmas, context, shuffle)
-    for _ in context.progress(work, "tiles", 2 * len(levels) * len(places)):
+    for _ in context.progress(work, "tiles", 2 * steps * len(tiling.places())):
         pass
-    return Blocks(tiling, context.store, level=len(levels))
+    return Blocks(tiling, context.store, level=steps)
+
+
+def room(tiling: Tiling, members: int = 1) -> int:
+    """Bytes that the store takes at most while ``members`` fields are drawn one after another."""
+    cells = sum(a * b for a, b in (tiling.window(place).shape for place in tiling.places()))
+    kept = tiling.shape[0] * tiling.shape[1]
+    return 4 * (cells + 2 * kept + 2 * kept * members)
+
+
+def _claim(store: Store, tiling: Tiling, sigmas: Tensor, rng: Rng) -> None:
+    """Note what the store holds, or see that it holds this."""
+    facts = {"tiling": repr(tiling), "sigmas": sigmas.tolist(), "seed": rng.seed, "stream": "/".join(rng.path)}
+    found = store.load("field")
+    if found is None:
+        store.save("field", {}, facts)
+    elif found[1] != facts:
+        raise StoreError(f"{store.folder} holds the field {found[1]}, not {facts}; choose another folder.")
 
 
 def _steps(

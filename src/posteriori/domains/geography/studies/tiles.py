@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +16,7 @@ import torch
 
 from posteriori.audit.rasters.bootstrap import Interval, bootstrap
 from posteriori.audit.report import Figure, Gate, Report
-from posteriori.core.errors import OptionError
+from posteriori.core.errors import MemoryBudgetError, OptionError
 from posteriori.core.raster import Kind, Raster
 from posteriori.core.run import Context
 from posteriori.core.store import Store
@@ -28,7 +29,7 @@ from posteriori.domains.picture import Floats
 from posteriori.domains.study import Outcome, Score
 from posteriori.learn.diffusion.denoiser import Preconditioned
 from posteriori.learn.diffusion.schedule import karras
-from posteriori.learn.diffusion.tiled import solve_tiled
+from posteriori.learn.diffusion.tiled import room, solve_tiled
 from posteriori.learn.diffusion.tiling import Tiling, Window
 from posteriori.learn.diffusion.unet import UNet
 from posteriori.learn.network import save_net
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 MOST = 2**17
 """Cells along a side of the shipped mosaic, at most."""
+ROOM = 0.8
+"""Share of the free disk that the work may take."""
 ALLOWED = 1024.0
 """Memory that the work may take [MiB]."""
 REFERENCES = (
@@ -108,12 +111,13 @@ class Study:
             source = File(self.data, self.variable, self.layer)
         scene = Scene(source, context.rng.child("clouds"), self.hide)
         tiling = Tiling(source.grid.shape, self.window, self.overlap, self.overlap // 4)
+        number = min(self.members, 2) if self.quick else self.members
+        kept = context.store or Store(Path(tempfile.mkdtemp(prefix="posteriori-tiles-")))
+        _require_room(kept, room(tiling, number), number)
         scale = scale_of(replace(scene, share=min(self.hide, 0.99)) if self.data is None else scene, tiling)
         net = self._net(scene, scale, context)
         trained = time.process_time() - started
         filling = Filling(net, scene, scale)
-        number = min(self.members, 2) if self.quick else self.members
-        kept = context.store or Store(Path(tempfile.mkdtemp(prefix="posteriori-tiles-")))
         sigmas = karras(self.steps, LOW, HIGH)
         members = [
             solve_tiled(filling, tiling, sigmas, replace(context.child("member", m), store=kept.child(f"member-{m}")))
@@ -131,6 +135,17 @@ class Study:
             return loaded()
         rows = patches(scene, scale, self.patches, context.rng.child("patches"))
         return learnt(rows, replace(PLAN, epochs=self.epochs), context.child("training"))
+
+
+def _require_room(store: Store, need: int, members: int) -> None:
+    """Refuse, before the work, what would fill the disk."""
+    store.folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(store.folder).free
+    if need > ROOM * free:
+        raise MemoryBudgetError(
+            f"{members} members in tiles need {need / 2**30:.0f} GiB of disk and {free / 2**30:.0f} GiB are free at "
+            f"{store.folder}: ask for fewer members, a smaller size, or choose another folder by --out."
+        )
 
 
 def reordered(filling: Filling, tiling: Tiling, sigmas: torch.Tensor, context: Context) -> int:
