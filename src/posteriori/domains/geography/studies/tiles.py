@@ -228,7 +228,8 @@ class _Findings:
         rmse = _ratio([b.squared_error for b in judged], cells, self.context)
         lines = _ratio([b.squared_error_linear for b in judged], cells, self.context)
         against = _ratio([b.squared_error for b in judged], [b.squared_error_linear for b in judged], self.context)
-        scores |= {"rmse": rmse.value**0.5, "linear.rmse": lines.value**0.5, "rmse_ratio": against.value**0.5}
+        linear = {"rmse": lines.value**0.5}
+        scores |= {"rmse": rmse.value**0.5, "linear": linear, "rmse_ratio": against.value**0.5}
         figures.append(
             Figure(
                 "RMSE of hidden cells",
@@ -243,7 +244,7 @@ class _Findings:
             covered = _ratio([b.covered for b in judged], cells, self.context)
             spread = _ratio([b.variance for b in judged], [b.squared_error for b in judged], self.context)
             against = _ratio([b.crps for b in judged], [b.error_linear for b in judged], self.context)
-            scores |= {"linear.crps": crps.value / against.value, "crps_ratio": against.value}
+            scores |= {"linear": {**linear, "crps": crps.value / against.value}, "crps_ratio": against.value}
             scores |= {"crps": crps.value, "coverage90": covered.value, "spread_skill": spread.value**0.5}
             figures.append(Figure("CRPS of hidden cells", crps.value, crps.standard_error, unit))
             note = "a single answer: its mean absolute error"
