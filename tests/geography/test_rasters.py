@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyproj
 import pytest
 import rasterio.warp
+import xarray as xr
 from scipy.interpolate import RegularGridInterpolator
 
 from posteriori.core.errors import DataError, PosterioriError, ShapeError, UnitError
@@ -20,7 +22,7 @@ from posteriori.domains.geography.cells import areas, around, cos_latitude, padd
 from posteriori.domains.geography.clouds import Scene, cleared, in_sight
 from posteriori.domains.geography.dem import load_dem
 from posteriori.domains.geography.grids import coarser, covering, even_grid, places, transformed
-from posteriori.domains.geography.raster import read_mask, write_raster
+from posteriori.domains.geography.raster import read_mask, read_raster, write_raster
 from posteriori.domains.geography.regrid import Resampling, onto, require_same_grid, require_same_quantity
 
 GLOBE = MapGrid((180, 360), (1.0, 0, -180.0, 0, -1.0, 90.0), WGS84)
@@ -91,6 +93,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[PosterioriError], str]] = {
     "no numbers": (lambda: _raster(np.array([["a"]])), DataError, "real numbers"),
     "transform": (lambda: MapGrid((2, 2), (1, 1, 0, 1, 1, 0)), DataError, "cells without area"),
     "system": (lambda: as_wkt("EPSG:999999"), DataError, "EPSG:32633"),
+    "system of a grid": (lambda: MapGrid((2, 2), crs="here"), DataError, "'here' is no coordinate system"),
+    "broken system": (lambda: areas(MapGrid((2, 2), crs='GEOGCS["odd"]')), DataError, "no coordinate system"),
     "turning axis": (lambda: MapGrid.of_axes(_axis(0, 2, 1), _axis(0, 1), None), DataError, "turns back"),
     "axis length": (lambda: MapGrid((2, 2), y=_axis(0, 1, 2), x=_axis(0, 1)), ShapeError, "3,"),
     "filled shape": (lambda: _gappy().replaced(np.ones((1, 3, 3))), ShapeError, "cannot fill"),
@@ -323,6 +327,26 @@ def test_systems_are_compared_by_what_they_are() -> None:
     assert crs_name(as_wkt("EPSG:32633")) == "EPSG:32633"
     x, y = transformed(np.array([15.0]), np.array([50.0]), WGS84, as_wkt("EPSG:32633"))
     assert (float(x[0]), float(y[0])) == pytest.approx((500000.0, 5538630.70), abs=0.01)  # central meridian of zone 33
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32633", "epsg:4326", "+proj=utm +zone=33 +datum=WGS84", WGS84])
+@pytest.mark.parametrize("ending", [".tif", ".nc", ".zarr"])
+def test_a_grid_takes_a_system_by_its_code_and_every_format_gives_it_back(
+    crs: str, ending: str, tmp_path: Path
+) -> None:
+    raster = _raster(np.ones((2, 2)), MapGrid((2, 2), (10.0, 0, 0, 0, -10.0, 40), crs))
+    assert raster.grid.crs == as_wkt(crs)
+    assert pyproj.CRS.from_wkt(as_wkt(crs)).equals(pyproj.CRS(crs), ignore_axis_order=True)
+    assert areas(raster.grid).shape == (2, 2)
+    assert read_raster(write_raster(raster, tmp_path / f"a{ending}")).grid.crs == raster.grid.crs
+
+
+def test_a_file_may_name_its_system_by_code(tmp_path: Path) -> None:
+    raster = _raster(np.ones((2, 2)), MapGrid((2, 2), (10.0, 0, 0, 0, -10.0, 40), "EPSG:32633"))
+    with xr.open_dataset(write_raster(raster, tmp_path / "a.nc"), decode_cf=False) as dataset:
+        dataset["spatial_ref"].attrs = {"spatial_ref": "EPSG:32633"}
+        dataset.to_netcdf(tmp_path / "b.nc", engine="h5netcdf")
+    assert read_raster(tmp_path / "b.nc").grid.crs == as_wkt("EPSG:32633")
 
 
 def test_clouds_become_gaps_and_clear_cells_keep_their_bits() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
@@ -21,6 +22,8 @@ WGS84 = (
     'AUTHORITY["EPSG","9122"]],AXIS["Latitude",NORTH],AXIS["Longitude",EAST],AUTHORITY["EPSG","4326"]]'
 )
 """Longitude and latitude on the WGS 84 ellipsoid (EPSG:4326)."""
+WKT = re.compile(r"\s*[A-Za-z]\w*\s*[\[(]")
+"""How every coordinate system in WKT begins: a keyword and a bracket."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +43,13 @@ class MapGrid:
         shape: rows and columns.
         transform: ``(a, b, c, d, e, f)`` with ``x = a column + b row + c`` and ``y = d column + e row + f`` for the
             corners of cells, in the unit of ``crs``; None where the axes are not even.
-        crs: the coordinate reference system as WKT; None where it is not known.
+        crs: the coordinate reference system as WKT, kept letter by letter; "EPSG:32633" or a PROJ string becomes
+            WKT; None where it is not known.
         y, x: the axes as stored, where the file has them.
 
     Raises:
         ShapeError: an axis of another length, or neither transform nor axes.
+        DataError: a transform without area, or a coordinate system that nobody knows.
     """
 
     shape: tuple[int, int]
@@ -64,6 +69,8 @@ class MapGrid:
             object.__setattr__(self, "transform", (a, b, c, d, e, f))
             if not np.isfinite(self.transform).all() or a * e - b * d == 0:
                 raise DataError(f"the transform {self.transform} is not finite or has cells without area.")
+        if self.crs is not None and not WKT.match(self.crs):
+            object.__setattr__(self, "crs", as_wkt(self.crs))
 
     @staticmethod
     def of_axes(y: Axis, x: Axis, crs: str | None) -> MapGrid:
@@ -164,7 +171,7 @@ def crs_unit(crs: str | None) -> str:
         return ""
     if crs == WGS84:
         return "degree"
-    found = _parsed(crs)
+    found = parsed(crs)
     return (
         "degree"
         if found.is_geographic
@@ -176,7 +183,7 @@ def crs_name(crs: str | None) -> str:
     """How one speaks of a coordinate system: its authority's code or its name."""
     if crs is None:
         return "none"
-    found = _parsed(crs)
+    found = parsed(crs)
     code = found.to_authority()
     return ":".join(code) if code else str(found.name)
 
@@ -187,20 +194,28 @@ def same_crs(one: str | None, other: str | None) -> bool:
         return True
     if one is None or other is None:
         return False
-    return bool(_parsed(one).equals(_parsed(other), ignore_axis_order=True))
+    return bool(parsed(one).equals(parsed(other), ignore_axis_order=True))
 
 
 def as_wkt(crs: str) -> str:
-    """A coordinate system as WKT from WKT, "EPSG:32633" or a PROJ string.
+    """A coordinate system as WKT from "EPSG:32633" or a PROJ string; WKT stays as it is.
 
     Raises:
         DataError: nobody knows it.
     """
-    return WGS84 if crs.upper() == "EPSG:4326" else str(_parsed(crs).to_wkt())
+    if crs.upper() == "EPSG:4326":
+        return WGS84
+    found = parsed(crs)
+    return crs if WKT.match(crs) else str(found.to_wkt())
 
 
 @lru_cache(maxsize=64)
-def _parsed(crs: str) -> Any:
+def parsed(crs: str) -> Any:
+    """A coordinate system as pyproj knows it.
+
+    Raises:
+        DataError: nobody knows it.
+    """
     pyproj = optional.require("pyproj", "geography")
     try:
         return pyproj.CRS.from_user_input(crs)

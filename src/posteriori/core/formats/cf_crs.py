@@ -11,7 +11,7 @@ import numpy as np
 
 from posteriori.core import optional
 from posteriori.core.errors import DataError
-from posteriori.core.map_grid import WGS84
+from posteriori.core.map_grid import WGS84, parsed
 
 WGS84_MAPPING = {
     "grid_mapping_name": "latitude_longitude",
@@ -43,10 +43,9 @@ def mapping_of(crs: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _described(crs: str) -> dict[str, Any]:
-    pyproj = optional.require("pyproj", "geography")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        described = pyproj.CRS.from_wkt(crs).to_cf()
+        described = parsed(crs).to_cf()
     return {k: v for k, v in described.items() if isinstance(v, str | int | float | list | tuple)}
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from posteriori.core import optional, units
+from posteriori.core import units
 from posteriori.core.errors import DataError, ShapeError
-from posteriori.core.map_grid import WGS84, MapGrid, crs_unit
+from posteriori.core.map_grid import WGS84, MapGrid, crs_unit, parsed
 from posteriori.core.raster import Raster
 
 Floats = NDArray[np.float64]
@@ -81,7 +81,7 @@ def ellipsoid(crs: str) -> tuple[float, float]:
     """Semi-major axis [m] and flattening of a coordinate system."""
     if crs == WGS84:
         return 6378137.0, 1 / 298.257223563
-    found = optional.require("pyproj", "geography").CRS.from_wkt(crs).ellipsoid
+    found = parsed(crs).ellipsoid
     inverse = found.inverse_flattening
     return float(found.semi_major_metre), 1 / inverse if inverse else 0.0
 
