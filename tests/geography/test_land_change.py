@@ -19,6 +19,7 @@ from posteriori.domains.geography.land_maps import LandMaps, read_land
 from posteriori.domains.geography.land_potential import NEAR, RECIPES, Pair, Potential, require_seen, transitions
 from posteriori.domains.geography.land_scores import broken, off_total
 from posteriori.domains.geography.raster import write_raster
+from posteriori.domains.geography.studies import land_change
 from posteriori.domains.geography.studies.land_change import Study
 from posteriori.domains.geography.synthetic_city import grown_city
 from posteriori.inference.exact_totals import Clustering, drawn, with_total
@@ -242,6 +243,21 @@ def test_maps_are_read_and_bad_ones_refused(tmp_path: Path) -> None:
 def test_options_are_checked(options: dict[str, object], said: str) -> None:
     with pytest.raises(OptionError, match=said):
         Study(**options)  # type: ignore[arg-type]
+
+
+def test_a_total_beyond_the_map_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is learnt; one that just fits is taken."""
+    land, _ = grown_city(Rng(0).child("city"))
+    room = int((land.open & (land.codes[-1] == 0)).sum())
+
+    def never(*_: object) -> None:
+        raise AssertionError("learnt")
+
+    monkeypatch.setattr(land_change, "chosen", never)
+    with pytest.raises(DataError, match=f"{room} are open to change"):
+        Study(total=room + 1)(Context(Rng(0)))
+    with pytest.raises(AssertionError, match="learnt"):
+        Study(total=room)(Context(Rng(0)))
 
 
 @pytest.mark.slow

@@ -120,25 +120,21 @@ class _Findings:
     def of(study: Study, land: LandMaps, city: City | None, context: Context) -> _Findings:
         rng, members = context.rng, max(20, study.members // 3) if study.quick else study.members
         pairs, spans = pairs_of(land), np.diff(land.years).tolist()
+        wanted, doubt = _amounts(study, land, pairs, spans)
         *learning, test = pairs if len(pairs) > 1 else parted(pairs[0], study.block)
         names = list(RECIPES)[:2] if study.quick else list(RECIPES)
         found = chosen(land, learning, study.block, rng.child("choice"), names)
         trial = Trial.held(land, learning, test, found, members, rng.child("trial"))
-        classes = len(land.classes)
         spread = rate_spread(learning, spans[: len(learning)])
-        expected = expected_quotas(learning[-1], spans[len(learning) - 1], classes, test.before, spans[-1], test.where)
+        expected = expected_quotas(
+            learning[-1], spans[len(learning) - 1], len(land.classes), test.before, spans[-1], test.where
+        )
         trend = trial.growth.capped(random_quotas(expected, spread, members, rng.child("trend")))
         trend_maps = trial.growth.members(trend, rng.child("trend maps"))
         now = Pair(land.codes[-1], land.codes[-1], len(land.codes) - 1, land.open)
         require_seen(land, np.where(land.open, now.before, -1), pairs)
         law = grown(land, pairs, now, found)
-        ahead = study.ahead or spans[-1]
-        wanted = expected_quotas(pairs[-1], spans[-1], classes, now.before, ahead, land.open)
-        if study.total is not None:
-            wanted, spread = _scaled(wanted, study.total), 0.0
-        else:
-            spread = rate_spread(pairs, spans)
-        quotas = law.capped(random_quotas(wanted, spread, members, rng.child("quotas")))
+        quotas = law.capped(random_quotas(wanted, doubt, members, rng.child("quotas")))
         maps = law.members(quotas, rng.child("maps"))
         return _Findings(
             study, land, city, found, Judged(trial, study.block), trend, trend_maps, law, quotas, maps, rng
@@ -351,6 +347,28 @@ class _Findings:
             f"one member, {self._year:g}": Panel(self._shown(self.maps[0]), classes),
             "probability": Panel(self._change(), Colours("probability of change", 0.0, 1.0)),
         }
+
+
+def _amounts(study: Study, land: LandMaps, pairs: list[Pair], spans: list[float]) -> tuple[Floats, float]:
+    """Changes (from, to) until the map to come, and the spread of their logarithm: the total asked for, or the trend.
+
+    Raises:
+        DataError: a total that cannot be met to the cell.
+    """
+    now, ahead = land.codes[-1], study.ahead or spans[-1]
+    wanted = expected_quotas(pairs[-1], spans[-1], len(land.classes), now, ahead, land.open)
+    if study.total is None:
+        return wanted, rate_spread(pairs, spans)
+    wanted = _scaled(wanted, study.total)
+    room = np.bincount(now[land.open], minlength=len(land.classes))
+    short = np.flatnonzero(wanted.sum(1) > room)
+    if len(short):
+        code = int(short[0])
+        raise DataError(
+            f"total={study.total}: {wanted[code].sum():.0f} cells of {land.name(code)} would change, and"
+            f" {room[code]} are open to change in the last map; give a smaller total."
+        )
+    return wanted, 0.0
 
 
 def _scaled(wanted: Floats, total: int) -> Floats:
