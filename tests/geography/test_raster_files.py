@@ -346,6 +346,9 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "gaps": (lambda p: read_raster(_saved(p / "c.npy", np.full((2, 2), np.nan))), "every cell is a gap"),
     "variable": (lambda p: read_raster(_whole(p)[".nc"], "w"), "holds v, spatial_ref, not 'w'|holds .*not 'w'"),
+    "variable of a GeoTIFF": (lambda p: read_raster(_whole(p)[".tif"], "w"), "holds 'v' alone, not 'w'"),
+    "variable of an array": (lambda p: read_raster(_whole(p)[".npy"], "w"), "holds 'v' alone, not 'w'"),
+    "dims of a GeoTIFF": (lambda p: read_raster(_whole(p)[".tif"], at={"level": 1}), "no dims to choose along"),
     "ending": (lambda p: write_raster(read_raster(_whole(p)[".nc"]), p / "x.jpg"), "write .nc or .zarr"),
     "half": (
         lambda p: write_raster(Raster("v", np.ones((1, 2, 2), np.float16), MapGrid((2, 2))), p / "x.nc"),
@@ -367,6 +370,11 @@ def _saved(path: Path, array: Any) -> Path:
 def _pickle(path: Path) -> Path:
     np.save(path, np.array([{}], object), allow_pickle=True)
     return path
+
+
+@pytest.mark.parametrize("ending", [".tif", ".nc", ".npy"])
+def test_the_one_raster_of_a_file_may_be_named(ending: str, tmp_path: Path) -> None:
+    assert read_raster(_whole(tmp_path)[ending], "v").stored.size == 4096
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -143,6 +143,23 @@ def test_a_raster_that_does_not_fit_in_memory_is_read_by_windows(
         assert file.read(slice(0, 10), slice(0, 10)).stored.shape == (2, 10, 10)
 
 
+@pytest.mark.parametrize("ending", [".tif", ".nc", ".zarr"])
+def test_windows_are_of_the_variable_asked_for(ending: str, whole: Raster, tmp_path: Path) -> None:
+    path = write_raster(whole, tmp_path / f"r{ending}")
+    with window_reader(path, "v") as file:
+        assert file.read(slice(0, 2), slice(0, 3)).stored.shape == (2, 2, 3)
+    with pytest.raises(DataError, match="not 'w'"), window_reader(path, "w"):
+        pass
+
+
+def test_a_store_is_known_by_what_is_in_it(whole: Raster, tmp_path: Path) -> None:
+    path = write_raster(whole, tmp_path / "r.zarr").rename(tmp_path / "store")
+    with window_reader(path) as file:
+        assert file.read(slice(0, 2), slice(0, 3)).stored.shape == read_raster(path).stored[:, :2, :3].shape
+    with pytest.raises(DataError, match="is a folder"), window_reader(tmp_path):
+        pass
+
+
 def test_other_endings_are_refused(whole: Raster, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no file"), window_reader(tmp_path / "a.tif"):
         pass

@@ -33,12 +33,12 @@ def read_raster(
 
     Args:
         path: NetCDF, Zarr, GeoTIFF (or ESRI grid, GIF, PNG) or a NumPy array (layer, y, x).
-        variable: which one, where a file holds several.
+        variable: which one, where a file holds several; a file that holds one raster alone must hold this one.
         at: a label for each further dim, ``{"level": 500}``.
         kind: where the file does not tell.
 
     Raises:
-        DataError: no such file, an empty or truncated one, one that is no raster, or a raster of gaps alone.
+        DataError: no such file or variable, an empty or truncated file, one that is no raster, or one of gaps alone.
         MemoryBudgetError: it would not fit in memory; windows.window_reader reads a part.
     """
     text = str(path)
@@ -142,22 +142,48 @@ def named(pattern: str) -> list[Path]:
     return files
 
 
-def _read(path: Path, variable: str | None, at: Mapping[str, Any] | None) -> Raster:
+def form(path: Path) -> str:
+    """The ending after which a file is read, in small letters; ".zarr" of a Zarr store under any name.
+
+    Raises:
+        DataError: no such file, an empty one, or a folder that is no store.
+    """
     if not path.exists():
         raise DataError(f"there is no file {path}.")
-    suffix = path.suffix.lower()
     if path.is_file() and path.stat().st_size == 0:
         raise DataError(f"{path} is empty.")
-    if suffix == ".zarr" or (path.is_dir() and ((path / "zarr.json").exists() or (path / ".zgroup").exists())):
-        return read_zarr(path, variable, at)
-    if path.is_dir():
+    suffix = path.suffix.lower()
+    if not path.is_dir() or suffix == ".zarr":
+        return suffix
+    if not ((path / "zarr.json").exists() or (path / ".zgroup").exists()):
         raise DataError(f"{path} is a folder; name a file in it, or a pattern such as '{path}/*.nc'.")
+    return ".zarr"
+
+
+def require_meant(raster: Raster, path: Path, variable: str | None, at: Mapping[str, Any] | None) -> None:
+    """Go on only when the one raster that a file holds is the one asked for.
+
+    Raises:
+        DataError: another variable, or a choice along dims that the file has not.
+    """
+    if variable not in (None, raster.name):
+        raise DataError(f"{path.name} holds {raster.name!r} alone, not {variable!r}; leave variable out.")
+    if at:
+        raise DataError(
+            f"{path.name} has no dims to choose along, not {', '.join(at)}; use raster.select(…) of layers."
+        )
+
+
+def _read(path: Path, variable: str | None, at: Mapping[str, Any] | None) -> Raster:
+    suffix = form(path)
+    if suffix == ".zarr":
+        return read_zarr(path, variable, at)
     if suffix in NETCDF:
         return read_netcdf(path, variable, at)
-    if suffix in GDAL:
-        return read_geotiff(path)
-    if suffix == ".npy":
-        return _read_npy(path)
+    if suffix in GDAL or suffix == ".npy":
+        raster = read_geotiff(path) if suffix in GDAL else _read_npy(path)
+        require_meant(raster, path, variable, at)
+        return raster
     raise DataError(f"{path.name} ends in {suffix!r}; give one of {', '.join((*NETCDF, '.zarr', *GDAL, '.npy'))}.")
 
 

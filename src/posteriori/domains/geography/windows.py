@@ -13,7 +13,7 @@ from posteriori.core.errors import DataError, ShapeError
 from posteriori.core.formats import cf, geotiff, geotiff_written, netcdf_cf, zarr_store
 from posteriori.core.map_grid import MapGrid
 from posteriori.core.raster import Layers, Raster
-from posteriori.domains.geography.raster import GDAL, GEOTIFF, NETCDF
+from posteriori.domains.geography.raster import GDAL, GEOTIFF, NETCDF, form, require_meant
 
 Write = Callable[[slice, slice, Raster], None]
 CORNER = slice(0, 1)
@@ -41,17 +41,15 @@ def window_reader(
     """A NetCDF, Zarr or GeoTIFF file of which only what is asked for is read; arguments as ``read_raster``.
 
     Raises:
-        DataError: no such file, or one that is no raster.
+        DataError: no such file or variable, or one that is no raster.
     """
     path = Path(path)
-    if not path.exists():
-        raise DataError(f"there is no file {path}.")
-    if path.is_file() and path.stat().st_size == 0:
-        raise DataError(f"{path} is empty.")
-    suffix = path.suffix.lower()
+    suffix = form(path)
     if suffix in GDAL:
         with geotiff.opened(path) as source:
-            yield Windows(geotiff.grid_of(source), geotiff.layers_of(source), partial(geotiff.window, source, path))
+            read = partial(geotiff.window, source, path)
+            require_meant(read(CORNER, CORNER), path, variable, at)
+            yield Windows(geotiff.grid_of(source), geotiff.layers_of(source), read)
         return
     if suffix not in (*NETCDF, ".zarr"):
         raise DataError(f"windows are read from .nc, .zarr and .tif, not {path.name}.")
