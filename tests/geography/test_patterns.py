@@ -17,6 +17,7 @@ from posteriori.domains.geography.land_maps import LandMaps
 from posteriori.domains.geography.pattern_clusters import clusters, phases_anew, rand_index
 from posteriori.domains.geography.pattern_features import principal
 from posteriori.domains.geography.pattern_samples import courses_of, fields_of, patches_of, polluted
+from posteriori.domains.geography.studies import patterns
 from posteriori.domains.geography.studies.patterns import Study
 from posteriori.learn.bottleneck import Bottleneck, Denoising, bottleneck_features
 
@@ -132,6 +133,18 @@ def test_bad_fields_and_options_are_refused() -> None:
 
 def _layers(count: int) -> Layers:
     return Layers("time", np.arange(count), "days since 2020-01-01")
+
+
+def test_too_few_blocks_are_refused_before_a_net_is_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(patterns, "features", never)
+    path = tmp_path / "speed.csv"
+    courses = 40 + np.random.default_rng(0).normal(size=(24 * 8, 4))
+    np.savetxt(path, courses, delimiter=",", header="a,b,c,d", comments="")
+    with pytest.raises(DataError, match="4 blocks"):
+        Study(data=(str(path),), per_day=24)(Context(Rng(0)))
 
 
 @pytest.mark.slow

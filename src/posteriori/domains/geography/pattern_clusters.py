@@ -85,6 +85,16 @@ def phases_anew(points: Floats, rng: Rng) -> Floats:
     return np.asarray(points.mean(0) + np.fft.irfft(spectrum * turn, len(points), axis=0), np.float64)
 
 
+def require_blocks(block: Codes) -> None:
+    """Go on only with as many blocks (sample,) as are left out in turn.
+
+    Raises:
+        DataError: fewer.
+    """
+    if len(np.unique(block)) < FOLDS:
+        raise DataError(f"{len(np.unique(block))} blocks; {FOLDS} are left out in turn: take shorter blocks.")
+
+
 def clusters(
     points: Floats, block: Codes, rng: Rng, most: int = MOST, resamples: int = 20, noise: int = 19
 ) -> Clusters:
@@ -93,8 +103,7 @@ def clusters(
     Raises:
         DataError: fewer blocks than folds.
     """
-    if len(np.unique(block)) < FOLDS:
-        raise DataError(f"{len(np.unique(block))} blocks; {FOLDS} are left out in turn: take shorter blocks.")
+    require_blocks(block)
     most = min(most, len(points) // 12)
     gain = _gains(points, block, range(1, most + 1), rng.child("gain"))
     number = int(np.argmax(gain)) + 1

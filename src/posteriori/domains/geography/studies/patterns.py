@@ -21,7 +21,7 @@ from posteriori.core.support import Classes
 from posteriori.domains.geography import pattern_pictures as draw
 from posteriori.domains.geography.land_maps import Floats, read_land
 from posteriori.domains.geography.maps import Panel, maps_picture
-from posteriori.domains.geography.pattern_clusters import MOST, Clusters, clusters, rand_index
+from posteriori.domains.geography.pattern_clusters import MOST, Clusters, clusters, rand_index, require_blocks
 from posteriori.domains.geography.pattern_features import features
 from posteriori.domains.geography.pattern_samples import Samples, courses_of, fields_of, patches_of, polluted
 from posteriori.domains.geography.raster import read_raster
@@ -73,6 +73,7 @@ class Study:
     def __call__(self, context: Context) -> Outcome:
         """Read, find features, cluster each, take the most stable."""
         samples = self._samples(context)
+        require_blocks(samples.block)
         most = min(5, self.most) if self.quick else self.most
         points = features(samples, context.child("features"), self.quick)
         found = {
