@@ -49,6 +49,9 @@ def test_association_sees_clusters_and_not_noise() -> None:
     assert (unlike.p_value < 1e-4).all()
     with pytest.raises(DataError, match="constant"):
         moran(torch.ones(4, 4))
+    for everywhere in (True, False):
+        with pytest.raises(DataError, match="everywhere or nowhere"):
+            _ = join_counts(torch.full((4, 4), everywhere))[0].z
 
 
 def test_disagreement_of_tables_worked_by_hand() -> None:
@@ -79,6 +82,19 @@ def test_figure_of_merit_by_hand_and_of_ensembles() -> None:
     half = (sure + torch.nn.functional.one_hot(observed, 3).movedim(-1, 0)) / 2
     drawn = change(initial, torch.stack([simulated, observed]), observed)
     assert change_from_probabilities(initial, half, observed).figure_of_merit == pytest.approx(drawn.figure_of_merit)
+    seen = initial >= 0
+    seen[0, 2] = False
+    masked = change(initial, simulated, observed, seen)
+    off = [torch.where(seen, part, -1) for part in (initial, observed)]
+    assert change_from_probabilities(off[0], torch.where(seen, sure, math.nan), off[1], seen) == masked
+    with pytest.raises(DataError, match="recode"):
+        change_from_probabilities(initial, sure, off[1])
+    with pytest.raises(DataError, match="sum to one"):
+        change_from_probabilities(initial, sure / 2, observed)
+    with pytest.raises(ShapeError, match="differ"):
+        change_from_probabilities(initial, sure[0], observed)
+    with pytest.raises(DataError, match="no cell changes"):
+        change_from_probabilities(simulated, sure, simulated)
     table = confusion(simulated, observed, 3, observed >= 0)
     assert torch.allclose(8 * table.diagonal(), torch.tensor([2.0, 2.0, 0.0]).double())
     with pytest.raises(DataError, match="no cell changes"):

@@ -68,6 +68,17 @@ def test_crps_is_that_of_properscoring_and_masked_cells_are_never_read() -> None
     assert torch.allclose(found, torch.where(mask, fair, 0).sum((1, 2)) / mask.sum((1, 2)))
     with pytest.raises(DataError, match="scored cell"):
         ens.field_crps(x, holes)
+    lost = torch.where((torch.arange(6) == 4)[:, None, None, None] & mask, math.nan, x)
+    for score in (
+        lambda: ens.field_crps(lost, y),
+        lambda: ens.spread_squared(lost, mask),
+        lambda: ens.rank_coverage(lost, y, 0.5, Rng(0)),
+    ):
+        with pytest.raises(DataError, match="finite"):
+            score()
+    with pytest.raises(DataError, match="NaN in a scored cell"):
+        ens.interval_coverage(lost[4], x[0], y)
+    assert (ens.interval_coverage(torch.full_like(y, -math.inf), torch.full_like(y, math.inf), y) == 1).all()
 
 
 def test_area_weights_and_refusals_of_cells() -> None:

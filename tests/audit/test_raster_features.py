@@ -142,3 +142,10 @@ def test_planted_copies_are_caught(copies: int, noise: float) -> None:
         memorisation(made, train, made, torch.zeros(3), torch.zeros(100))
     with pytest.raises(DataError, match="at least 2 and 4"):
         memorisation(made, train, made, torch.arange(240), torch.zeros(100))
+
+
+def test_fields_that_are_not_finite_are_not_judged() -> None:
+    made = blocks_of(10, 1, 3)[0]
+    made[2, 5] = torch.nan
+    with pytest.raises(DataError, match=r"generated\[2, 5\] is nan"):
+        judged(made, 0)

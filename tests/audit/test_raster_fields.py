@@ -82,6 +82,9 @@ def test_structural_similarity_is_that_of_scikit_image() -> None:
         structural_similarity(a, b, 10.0, (torch.arange(31) % 5 > 0).expand(20, 31))
     with pytest.raises(ShapeError, match="differ"):
         structural_similarity(a, b[:1], 10.0)
+    for pair in ((torch.where(mask, a, math.nan), b), (a, torch.where(mask, b, math.nan))):
+        with pytest.raises(DataError, match="scored cell"):
+            structural_similarity(*pair, 10.0)
 
 
 def test_spectrum_finds_the_ring_of_a_wave_and_refuses_gaps() -> None:

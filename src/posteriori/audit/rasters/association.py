@@ -32,7 +32,13 @@ class Association:
 
     @property
     def z(self) -> Tensor:
-        """Standard deviations above what random placement gives."""
+        """Standard deviations above what random placement gives.
+
+        Raises:
+            DataError: a statistic that every placement gives, such as of a class that is everywhere or nowhere.
+        """
+        if (self.standard_deviation == 0).any():
+            raise DataError("every placement gives the same statistic: the class is everywhere or nowhere.")
         return (self.value - self.expected) / self.standard_deviation
 
     @property
@@ -118,7 +124,7 @@ def join_counts(
     square = (square + far_pairs * _down(a, 4) / _falling(n, 4)) / 4
     both = Association(alike, mean, (square - mean.square()).clamp(min=0).sqrt())
     mean = graph.s0 * a * b / pairs
-    square = (2 * graph.s1 + graph.s2 - 2 * graph.s1) * a * b / pairs
+    square = graph.s2 * a * b / pairs
     square = (square + far_pairs * 4 * _down(a, 2) * _down(b, 2) / _falling(n, 4)) / 4
     return both, Association(unlike, mean, (square - mean.square()).clamp(min=0).sqrt())
 

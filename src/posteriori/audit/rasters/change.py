@@ -13,6 +13,9 @@ from torch import Tensor
 from posteriori.audit.rasters.cells import cell_weights
 from posteriori.core.errors import DataError, ShapeError
 
+SUM = 1e-4
+"""How far probabilities in single precision may be from summing to one."""
+
 
 @dataclass(frozen=True)
 class Disagreement:
@@ -80,10 +83,7 @@ def confusion(
     share = cell_weights(observed.to(torch.float64), mask, weights)
     kept = share > 0
     pair = torch.stack([simulated[kept], observed[kept]]).long()
-    if pair.min() < 0 or pair.max() >= classes:
-        raise DataError(
-            f"classes run from {int(pair.min())} to {int(pair.max())}, not 0 to {classes - 1}: recode them."
-        )
+    _require_classes(pair, classes)
     found = torch.zeros(classes * classes, dtype=torch.float64)
     found.index_add_(0, pair[0] * classes + pair[1], share[kept])
     return (found / found.sum()).reshape(classes, classes)
@@ -119,18 +119,40 @@ def change(
     share = cell_weights(initial.to(torch.float64), mask, weights)
     came, made, right = observed != initial, simulated != initial, simulated == observed
     parts = [came & made & right, came & made & ~right, came & ~made, ~came & made]
-    found = [(part * share).sum((-2, -1)).mean().item() for part in parts]
-    if sum(found) == 0:
-        raise DataError("no cell changes in observation or simulation: the figure of merit is 0 / 0.")
-    return Change(*found)
+    return _changed([(part * share).sum((-2, -1)).mean().item() for part in parts])
 
 
 def change_from_probabilities(
     initial: Tensor, probabilities: Tensor, observed: Tensor, mask: Tensor | None = None, weights: Tensor | None = None
 ) -> Change:
-    """The same, expected over maps drawn cell by cell from ``probabilities`` (class, y, x)."""
+    """The same, expected over maps drawn cell by cell from ``probabilities`` (class, y, x).
+
+    Raises:
+        DataError: a class without a probability, probabilities that do not sum to one, or nothing changes.
+    """
+    if probabilities.shape[1:] != initial.shape or observed.shape != initial.shape:
+        raise ShapeError(f"maps {tuple(initial.shape)}, {tuple(probabilities.shape)}, {tuple(observed.shape)} differ.")
     share = cell_weights(initial.to(torch.float64), mask, weights)
-    stays, right = (probabilities.gather(0, part[None].long())[0].to(torch.float64) for part in (initial, observed))
-    came = observed != initial
+    kept = share > 0
+    pair = torch.stack([initial[kept], observed[kept]]).long()
+    _require_classes(pair, len(probabilities))
+    p = probabilities[:, kept].to(torch.float64)
+    if not ((p >= 0).all() and ((p.sum(0) - 1).abs() <= SUM).all()):
+        raise DataError("probabilities of the classes must be >= 0 and sum to one in every cell that counts.")
+    stays, right = (p.gather(0, part[None])[0] for part in pair)
+    came = pair[0] != pair[1]
     parts = [right * came, (1 - right - stays) * came, stays * came, (1 - stays) * ~came]
-    return Change(*((part * share).sum().item() for part in parts))
+    return _changed([(part * share[kept]).sum().item() for part in parts])
+
+
+def _changed(shares: list[float]) -> Change:
+    if sum(shares) == 0:
+        raise DataError("no cell changes in observation or simulation: the figure of merit is 0 / 0.")
+    return Change(*shares)
+
+
+def _require_classes(codes: Tensor, classes: int) -> None:
+    if codes.min() < 0 or codes.max() >= classes:
+        raise DataError(
+            f"classes run from {int(codes.min())} to {int(codes.max())}, not 0 to {classes - 1}: recode them."
+        )

@@ -1,7 +1,8 @@
 """Scores of an ensemble of fields, one value a case, fair for its size.
 
 Ensembles have shape (member, *case, y, x), truths (*case, y, x); ``mask`` and ``weights`` as in ``cells``. Scores are
-per case, (*case), so that ``bootstrap`` can average them over blocks.
+per case, (*case), so that ``bootstrap`` can average them over blocks; a scored cell that is not finite, in a member or
+in truth, is a DataError.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from scipy import stats
 from torch import Tensor
 
 from posteriori.audit import joint
+from posteriori.audit.estimate import finite
 from posteriori.audit.rasters.cells import cell_weights, field_mean, flat_cells
 from posteriori.audit.scores import crps_fair
 from posteriori.audit.uniformity import pit_draws
-from posteriori.core.errors import OptionError, ShapeError
+from posteriori.core.errors import DataError, OptionError, ShapeError
 from posteriori.core.random import Rng
 
 
@@ -98,8 +100,14 @@ def plain_coverage(level: float, members: int) -> float:
 def interval_coverage(
     low: Tensor, high: Tensor, truth: Tensor, mask: Tensor | None = None, weights: Tensor | None = None
 ) -> Tensor:
-    """Share of the scored cells of each field inside the interval, (*case)."""
+    """Share of the scored cells of each field inside the interval, (*case); its ends may be infinite.
+
+    Raises:
+        DataError: an end that is NaN in a scored cell.
+    """
     share = cell_weights(truth, mask, weights)
+    if ((share > 0) & (low.isnan() | high.isnan())).any():
+        raise DataError("an interval has an end that is NaN in a scored cell; mask the cell.")
     return (((low <= truth) & (truth <= high)).to(torch.float64) * share).sum((-2, -1))
 
 
@@ -148,8 +156,8 @@ def field_variogram_score(ensemble: Tensor, truth: Tensor, mask: Tensor | None =
 
 
 def _scored(values: Tensor, share: Tensor) -> Tensor:
-    """float64 values with zeros in cells that do not count."""
-    return torch.where(share > 0, values, 0.0).to(torch.float64)
+    """float64 values with zeros in cells that do not count, finite in those that do."""
+    return finite(torch.where(share > 0, values, 0.0), "fields")
 
 
 def _members(ensemble: Tensor) -> int:

@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from posteriori.audit.estimate import block_sums
+from posteriori.audit.estimate import block_sums, finite
 from posteriori.core.errors import DataError, ShapeError
 
 LEVEL = 0.01
@@ -57,7 +57,7 @@ def memorisation(generated: Tensor, train: Tensor, held: Tensor, blocks: Tensor,
     error over blocks.
 
     Raises:
-        DataError: fewer than two training blocks or four held-out ones.
+        DataError: fewer than two training blocks or four held-out ones, or a field that is not finite.
         ShapeError: fields of different cells, or labels that do not fit.
     """
     if not generated.shape[1:] == train.shape[1:] == held.shape[1:] or generated.ndim != 2:
@@ -69,8 +69,11 @@ def memorisation(generated: Tensor, train: Tensor, held: Tensor, blocks: Tensor,
         raise DataError(
             f"{len(torch.unique(blocks))} training and {many} held-out blocks: at least 2 and 4 are needed."
         )
-    distance, nearest, isolation = _isolation(generated.double(), train.double(), blocks)
-    _, _, control = _isolation(held.double(), train.double(), blocks)
+    generated, train, held = (
+        finite(fields, name) for fields, name in ((generated, "generated"), (train, "train"), (held, "held"))
+    )
+    distance, nearest, isolation = _isolation(generated, train, blocks)
+    _, _, control = _isolation(held, train, blocks)
     fair, found = control.clamp(min=LEAST).log(), isolation.clamp(min=LEAST).log()
     single = _single(found, fair, many)
     p = min(1.0, 2 * min(float(single.min()) * len(found), _nearer(found, fair, held_blocks, many)))
@@ -114,6 +117,6 @@ def _nearer(found: Tensor, fair: Tensor, blocks: Tensor, many: int) -> float:
 def _ratio(generated: Tensor, train: Tensor, held: Tensor) -> float:
     """Median distance to training over that to held-out fields, each set thinned evenly to the size of the smaller."""
     n = min(len(train), len(held))
-    sets = [part[torch.linspace(0, len(part) - 1, n).round().long()].double() for part in (train, held)]
-    near = [torch.cdist(generated.double(), part).min(1).values.median() for part in sets]
+    sets = [part[torch.linspace(0, len(part) - 1, n).round().long()] for part in (train, held)]
+    near = [torch.cdist(generated, part).min(1).values.median() for part in sets]
     return (near[0] / near[1]).item()

@@ -71,17 +71,14 @@ class Texture:
             raise ShapeError(f"fields {tuple(fields.shape)} are not (n, {self.shape[0]}, {self.shape[1]}).")
         kept = cell_weights(fields, self.mask) > 0
         x = torch.where(kept, fields, 0.0).to(torch.float64)
-        parts = [] if self.rings is None else [radial_spectrum(x, self.rings).log()]
-        found = [*parts, variogram(x, self.lags, self.mask).log(), *_steps(x, kept[0], self.tile), _moments(x, kept[0])]
-        features = torch.cat([found[i] for i in self._order(len(found))], 1)
+        power = [] if self.rings is None else [radial_spectrum(x, self.rings).log()]
+        gradients, seams = _steps(x, kept[0], self.tile)
+        apart = variogram(x, self.lags, self.mask).log()
+        features = torch.cat([*power, apart, gradients, _moments(x, kept[0]), seams], 1)
         if not torch.isfinite(features).all():
             field = int((~torch.isfinite(features)).any(1).nonzero()[0])
             raise DataError(f"field {field} is constant, at least along one axis; it has no texture: leave it out.")
         return features
-
-    def _order(self, parts: int) -> list[int]:
-        """Seams come last."""
-        return [*range(parts - 2), parts - 1, parts - 2]
 
 
 def _moments(x: Tensor, kept: Tensor) -> Tensor:

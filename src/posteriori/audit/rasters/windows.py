@@ -77,13 +77,13 @@ def structural_similarity(
 
     Raises:
         OptionError: an even width, or a data range that is not positive.
-        DataError: no window lies wholly in the mask.
+        DataError: no window lies wholly in the mask, or a scored cell is not finite.
     """
     if width < 3 or width % 2 == 0 or width > min(fields.shape[-2:]) or not data_range > 0:
         raise OptionError(f"window {width}, data_range {data_range}: an odd width within the field, a range > 0.")
     if fields.shape != reference.shape:
         raise ShapeError(f"fields {tuple(fields.shape)} and reference {tuple(reference.shape)} differ.")
-    scored = cell_weights(fields, mask) > 0
+    scored = (cell_weights(fields, mask) > 0) & (cell_weights(reference, mask) > 0)
     centre = torch.where(scored, reference, 0.0).to(torch.float64).mean()  # sums of squares about it cancel less
     x, y = (torch.where(scored, part.to(torch.float64) - centre, 0.0) for part in (fields, reference))
     n = width**2
