@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from posteriori.core.draws import Draws
 from posteriori.core.errors import DataError, OptionError, ShapeError
 from posteriori.core.map_grid import MapGrid
 from posteriori.core.random import Rng
 from posteriori.core.raster import Layers, Raster
+from posteriori.core.run import Context
 from posteriori.domains.geography.motion import carried, inside, motion, origins
 from posteriori.domains.geography.rain_contest import Contest, wet_starts
 from posteriori.domains.geography.rain_data import FLOW, MadeUpRain, rain_of
@@ -93,7 +95,11 @@ def test_the_exact_law_of_made_up_rain_has_flat_ranks() -> None:
     truth = torch.from_numpy(world.rain(scores[3:][list(starts)]))
     thin = torch.zeros(truth.shape, dtype=torch.bool)
     thin[:, ::16, ::16] = True
-    judged = RainScores({"a": torch.from_numpy(members)}, truth, thin, torch.arange(23), Rng(1))
+    posterior = Draws(MapGrid((64, 64)).space("rain", "mm"), torch.from_numpy(members))
+    judged = RainScores({"a": posterior}, truth, thin, (1.0,), torch.arange(23), Rng(1))
+    share = (posterior.values >= 1).double().mean(0)
+    assert torch.allclose(judged.chances["a", 1.0], share)
+    assert judged.brier("a", 1.0).mean() < ((share.mean() - (truth >= 1).double()) ** 2).mean()
     counts = np.bincount(judged.ranks("a").numpy(), minlength=9)
     assert ((counts - counts.mean()) ** 2 / counts.mean()).sum() < 32
 
@@ -117,8 +123,12 @@ def test_a_contest_is_chosen_on_halves_and_repeats(made: np.ndarray) -> None:
     contest = Contest.learnt(rain, 18, 2, 8, Rng(8))
     assert contest.share in (0.0, 0.5, 1.0)
     assert min(contest.left_out.values()) > 0
-    one = contest.members(30, Rng(9))
-    assert np.array_equal(one, contest.members(30, Rng(9)))
+    one, again = contest.posterior(30, Rng(9)), contest.posterior(30, Rng(9))
+    assert torch.equal(one.values, again.values)
+    past = list(rain.fields[28:31])
+    assert one.space.mask is not None
+    assert np.array_equal(one.space.mask.numpy(), case_of(past, 2).defined)
+    assert not one.space.mask.all()
     assert wet_starts(rain, range(2, 5)) == [2, 3, 4]
 
 
@@ -142,6 +152,8 @@ def test_what_is_no_rain_is_refused() -> None:
         rain_of(raster(0 * wet), 1)
     with pytest.raises(OptionError, match="blocks of 3"):
         rain_of(raster(wet), 3)
+    with pytest.raises(OptionError, match="last_train=96"):
+        Study(last_train=96)(Context(Rng(0)))
     with pytest.raises(OptionError, match="lead"):
         Study(lead=0)
     with pytest.raises(OptionError, match="members"):

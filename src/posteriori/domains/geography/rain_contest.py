@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from posteriori.audit.rasters.spectra import Rings, radial_spectrum
 from posteriori.audit.scores import crps_fair
+from posteriori.core.draws import Draws
 from posteriori.core.errors import DataError
 from posteriori.core.random import Rng
 from posteriori.domains.geography.rain_data import Rain
@@ -102,29 +103,45 @@ class Contest:
         told |= {f"{100 * key:g} % of the learnt law": value for key, value in shares.items()}
         return Contest(rain, ahead, law, share, plain, told)
 
-    def members(self, start: int, rng: Rng) -> Floats:
-        """Our members [mm] for ``ahead`` frames after ``start``, (member, y, x)."""
-        frames = past(self.rain, start)
-        own = self.law.members(case_of(frames, self.ahead), self.steps.members, rng.child("law"))
-        return _mixed(own, self.steps(frames, self.ahead, rng.child("steps")), self.share)
+    def posterior(self, start: int, rng: Rng) -> Draws:
+        """Our members [mm] for ``ahead`` frames after ``start``; cells whose rain comes from outside are masked."""
+        case = case_of(past(self.rain, start), self.ahead)
+        space = replace(self.rain.grid.space("rain", "mm"), mask=torch.from_numpy(case.defined))
+        return Draws(space, torch.from_numpy(self._members(case, start, rng)))
 
-    def judged(self, starts: Sequence[int], block: int, rng: Rng, exact: Callable[[int], Floats] | None) -> RainScores:
-        """All forecasts from ``starts``; blocks are ``block`` frames long."""
+    def _members(self, case: Case, start: int, rng: Rng) -> Floats:
+        """(member, y, x) [mm]."""
+        own = self.law.members(case, self.steps.members, rng.child("law"))
+        return _mixed(own, self.steps(past(self.rain, start), self.ahead, rng.child("steps")), self.share)
+
+    def judged(
+        self,
+        starts: Sequence[int],
+        levels: Sequence[float],
+        block: int,
+        rng: Rng,
+        exact: Callable[[int], Floats] | None,
+    ) -> RainScores:
+        """All forecasts from ``starts`` and of exceeding ``levels`` [mm]; blocks are ``block`` frames long."""
         found: dict[str, list[Floats]] = {OURS: [], STEPS: [], CARRIED: [], KEPT: []}
         masks = []
         for start in starts:
             case = case_of(past(self.rain, start), self.ahead)
-            found[OURS].append(self.members(start, rng.child("ours", start)))
+            found[OURS].append(self._members(case, start, rng.child("ours", start)))
             found[STEPS].append(self.steps(past(self.rain, start), self.ahead, rng.child("steps", start)))
             found[CARRIED].append(case.kept[None])
             found[KEPT].append(self.rain.fields[start][None])
             if exact is not None:
                 found.setdefault("exact law", []).append(exact(start))
             masks.append(case.defined & self.rain.known[start + self.ahead])
-        ensembles = {name: torch.from_numpy(np.stack(fields, 1)) for name, fields in found.items()}
+        space, cases = self.rain.grid.space("rain", "mm"), {"case": list(starts)}
+        posteriors = {
+            name: Draws(space, torch.from_numpy(np.stack(fields, 1)), problems=cases) for name, fields in found.items()
+        }
         truth = torch.from_numpy(self.rain.fields[np.array(starts) + self.ahead])
         blocks = torch.tensor([(start - starts[0]) // block for start in starts])
-        return RainScores(ensembles, truth, torch.from_numpy(np.stack(masks)), blocks, rng.child("scores"))
+        mask = torch.from_numpy(np.stack(masks))
+        return RainScores(posteriors, truth, mask, tuple(levels), blocks, rng.child("scores"))
 
 
 def past(rain: Rain, start: int) -> list[Floats]:

@@ -11,6 +11,7 @@ from posteriori.core.errors import DataError, OptionError
 from posteriori.core.map_grid import MapGrid, as_wkt
 from posteriori.core.random import Rng
 from posteriori.core.raster import Layers, Raster
+from posteriori.domains.geography.steps import periodic_noise
 
 Floats = NDArray[np.float64]
 START = np.datetime64("2021-06-01T00:00:00")
@@ -20,6 +21,8 @@ FLOW = (0.9, 1.7)
 """Motion of the made-up rain [cells per frame] along (y, x)."""
 MEMORY = 0.97
 """Correlation of one frame of made-up rain with the next, along the motion."""
+LENGTH, SLOPE = 8.0, 2.8
+"""Of the amplitude of made-up fields [cells], as in ``periodic_noise``."""
 SPREAD, MIDDLE = 1.2, -1.0
 """Of the logarithm of made-up rain [mm]."""
 LEAST = 0.3
@@ -123,21 +126,12 @@ class MadeUpRain:
         """Rain [mm] of scores."""
         return np.maximum(np.exp(MIDDLE + SPREAD * scores) - LEAST, 0.0)
 
-    def _wave(self) -> tuple[Floats, Floats]:
-        down, right = np.fft.fftfreq(self.side), np.fft.rfftfreq(self.side)
-        return np.asarray(down[:, None], np.float64), np.asarray(right[None], np.float64)
-
     def _fresh(self, n: int, rng: Rng) -> Floats:
-        ky, kx = self._wave()
-        amplitude = (1 + (8 * np.hypot(ky, kx) * 2 * np.pi) ** 2) ** -1.4
-        whole = np.hypot(np.fft.fftfreq(self.side)[:, None], np.fft.fftfreq(self.side)[None])
-        power = float((((1 + (8 * whole * 2 * np.pi) ** 2) ** -1.4) ** 2).mean())
-        white = rng.numpy.standard_normal((n, self.side, self.side))
-        return np.asarray(np.fft.irfft2(np.fft.rfft2(white) * amplitude, (self.side,) * 2) / np.sqrt(power))
+        return periodic_noise(n, (self.side, self.side), LENGTH, SLOPE, rng)
 
     def _moved(self, field: Floats, frames: float) -> Floats:
         """A field carried along, exactly."""
-        ky, kx = self._wave()
+        ky, kx = np.fft.fftfreq(self.side)[:, None], np.fft.rfftfreq(self.side)[None]
         phase = np.exp(-2j * np.pi * frames * (ky * FLOW[0] + kx * FLOW[1]))
         return np.asarray(np.fft.irfft2(np.fft.rfft2(field) * phase, field.shape))
 

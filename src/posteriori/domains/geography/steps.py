@@ -107,7 +107,7 @@ class Steps:
         per_hour = 60 / self.minutes * self.cell
         speed = np.hypot(*flow) + 1e-9
         along, across = flow / speed, np.stack([-flow[1], flow[0]]) / speed
-        errors = np.array([a * minutes**b / (1 + b) + c for a, b, c in (ALONG, ACROSS)]) / per_hour  # mean over the way
+        errors = np.array([a * minutes**b + c for a, b, c in (ALONG, ACROSS)]) / per_hour
         found = []
         for rain in rains:
             e = rng.numpy.laplace(scale=1 / np.sqrt(2), size=2) * errors
@@ -116,16 +116,21 @@ class Steps:
 
 
 def noise(n: int, shape: tuple[int, ...], length: float, slope: float, rng: Rng) -> Floats:
-    """Gaussian fields of unit variance, (n, y, x), not periodic on ``shape``.
+    """Those of ``periodic_noise`` on a larger field, cut so that they are not periodic on ``shape``, (n, y, x)."""
+    large = tuple(int(1.25 * side) for side in shape)
+    return periodic_noise(n, large, length, slope, rng)[:, : shape[0], : shape[1]]
+
+
+def periodic_noise(n: int, shape: tuple[int, ...], length: float, slope: float, rng: Rng) -> Floats:
+    """Gaussian fields of unit variance, (n, y, x).
 
     Their amplitude is (1 + (2π k length)²)^(-slope / 2), k in cycles a cell, ``length`` in cells.
     """
-    large = tuple(int(1.25 * side) for side in shape)
-    ky, kx = np.fft.fftfreq(large[0])[:, None], np.fft.fftfreq(large[1])[None]
+    ky, kx = np.fft.fftfreq(shape[0])[:, None], np.fft.fftfreq(shape[1])[None]
     amplitude = (1 + (2 * np.pi * length * np.hypot(ky, kx)) ** 2) ** (-slope / 2)
     amplitude /= np.sqrt((amplitude**2).mean())
-    white = fft.rfft2(rng.numpy.standard_normal((n, *large)))
-    return np.asarray(fft.irfft2(white * amplitude[:, : large[1] // 2 + 1], large)[:, : shape[0], : shape[1]])
+    white = fft.rfft2(rng.numpy.standard_normal((n, *shape)))
+    return np.asarray(fft.irfft2(white * amplitude[:, : shape[1] // 2 + 1], shape))
 
 
 def decibels(rain: Floats) -> Floats:

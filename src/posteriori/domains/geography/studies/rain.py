@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,9 +25,9 @@ from posteriori.domains.geography.forecast_pictures import ranks_picture
 from posteriori.domains.geography.maps import Panel, maps_picture
 from posteriori.domains.geography.rain_contest import CARRIED, KEPT, OURS, STEPS, Contest, wet_starts
 from posteriori.domains.geography.rain_data import MadeUpRain, Rain, made_up, rain_of
-from posteriori.domains.geography.rain_scores import WIDTHS, RainScores
+from posteriori.domains.geography.rain_scores import WIDTHS, RainScores, reaches
 from posteriori.domains.geography.raster import read_raster, write_rasters
-from posteriori.domains.geography.steps import Steps
+from posteriori.domains.geography.steps import WET, Steps
 from posteriori.domains.picture import Colours, reliability_picture
 from posteriori.domains.study import Outcome
 
@@ -92,13 +92,15 @@ class Study:
         if ahead < 1 or abs(ahead * rain.minutes - self.lead) > 1e-6:
             raise OptionError(f"lead={self.lead:g} min is no whole number of frames of {rain.minutes:g} min.")
         last = self.last_train if self.last_train is not None else int(SHARE * len(rain.fields)) - 1
-        contest = Contest.learnt(rain, last, ahead, self.members, context.rng.child("learn"))
+        if not 0 <= last < len(rain.fields):
+            raise OptionError(f"last_train={last}: the frames are counted from 0 to {len(rain.fields) - 1}.")
         starts = wet_starts(rain, range(last + self.gap + 3, len(rain.fields) - ahead))
         starts = starts[:: 3 if self.quick else 1]
         if len({(start - starts[0]) // self.block for start in starts}) < 3:
             raise DataError(f"{len(starts)} wet frame(s) to forecast from; three stretches of {self.block} are needed.")
         exact = None if scores is None else partial(_exact, scores, ahead, self.members, context)
-        judged = contest.judged(starts, self.block, context.rng.child("test"), exact)
+        contest = Contest.learnt(rain, last, ahead, self.members, context.rng.child("learn"))
+        judged = contest.judged(starts, self.thresholds, self.block, context.rng.child("test"), exact)
         return _Findings(self, raster, rain, contest, starts, judged, context).outcome()
 
 
@@ -120,7 +122,7 @@ class _Findings:
             scores={**{figure.name: figure.value for figure in report}, **self._told()},
             report=report,
             pictures=self._pictures(),
-            posterior=self._ahead(),
+            posterior=self.ahead,
             tables={"forecasts": self._table(), "left_out": self._left_out()},
             files={"forecast.nc": self._write},
             data={self.raster.name: digest(torch.from_numpy(self.rain.fields))},
@@ -179,7 +181,7 @@ class _Findings:
                 row[f"Brier above {level:g} mm"] = float(judged.brier(name, level).mean())
             ratio = judged.spectrum_ratio(name)
             row["lowest power over truth's"], row["highest"] = float(ratio.min()), float(ratio.max())
-            if len(judged.forecasts[name]) > 1:
+            if len(judged.forecasts[name].values) > 1:
                 row["unevenness of ranks"], row["outer ranks"] = judged.unevenness(name), judged.outer(name)
             rows.append(row)
         return pd.DataFrame(rows)
@@ -188,33 +190,35 @@ class _Findings:
         found = self.contest.left_out
         return pd.DataFrame({"tried": found.keys(), "CRPS left out [mm]": found.values()})
 
-    def _ahead(self) -> Draws:
+    @cached_property
+    def ahead(self) -> Draws:
         """The members one lead after the last frame."""
-        members = self.contest.members(len(self.rain.fields) - 1, self.context.rng.child("ahead"))
-        return Draws(self.rain.grid.space("rain", "mm"), torch.from_numpy(members))
+        return self.contest.posterior(len(self.rain.fields) - 1, self.context.rng.child("ahead"))
 
     def _write(self, path: Path) -> None:
-        """Mean, spread, probabilities and members one lead after the last frame, as rasters."""
-        members = self.contest.members(len(self.rain.fields) - 1, self.context.rng.child("ahead"))
+        """Mean, spread, probabilities and members one lead after the last frame, gaps where rain comes from outside."""
+        posterior, gap = self.ahead, float("nan")
+        members, mask = posterior.values.numpy(), posterior.space.mask
+        assert mask is not None
         then = self.rain.times[-1] + np.timedelta64(round(60 * self.study.lead), "s")
-        gap, layers, grid = float("nan"), Layers.at(np.array([then])), self.rain.grid
+        layers, grid, known = Layers.at(np.array([then])), self.rain.grid, mask.numpy()
         found = {"rain_mean": members.mean(0), "rain_std": members.std(0, ddof=1)}
         found |= {f"rain_member_{at}": member for at, member in enumerate(members)}
         rasters = [
-            Raster(name, field[None], grid, "mm", Kind.NON_NEGATIVE, gap, layers=layers)
+            Raster(name, np.where(known, field, gap)[None], grid, "mm", Kind.NON_NEGATIVE, gap, layers=layers)
             for name, field in found.items()
         ]
         for level in self.study.thresholds:
-            chance = (members >= level).mean(0)[None]
-            rasters.append(Raster(f"rain_above_{level:g}", chance, grid, "1", nodata=gap, layers=layers))
+            chance = np.where(known, posterior.probability(reaches(level))["probability"], gap)
+            rasters.append(Raster(f"rain_above_{level:g}", chance[None], grid, "1", nodata=gap, layers=layers))
         write_rasters(rasters, path)
 
     def _pictures(self) -> dict[str, Callable[[], Picture]]:
         judged, level, members = self.judged, self.study.thresholds[0], self.study.members
-        ensembles = [name for name, found in judged.forecasts.items() if len(found) > 1]
+        ensembles = [name for name, found in judged.forecasts.items() if len(found.values) > 1]
         lengths = self.rain.cell / judged.rings.centre.numpy()
         powers = {"truth": judged.spectrum(judged.truth)}
-        powers |= {name: judged.spectrum(judged.forecasts[name]) for name in (*ensembles, CARRIED)}
+        powers |= {name: judged.spectrum(judged.forecasts[name].values) for name in (*ensembles, CARRIED)}
         skills = {
             name: [judged.skill(name, level, width) for width in WIDTHS] for name in judged.forecasts if name != EXACT
         }
@@ -230,7 +234,7 @@ class _Findings:
         }
         for threshold in self.study.thresholds:
             truth = (judged.truth >= threshold)[judged.mask].double()
-            curve = reliability_curve(judged.chance(OURS, threshold)[judged.mask], truth)
+            curve = reliability_curve(judged.chances[OURS, threshold][judged.mask], truth)
             event = f"rain reaches {threshold:g} mm"
             pictures[f"Stated and observed: {event}"] = partial(reliability_picture, curve, event)
         return pictures
@@ -240,24 +244,25 @@ class _Findings:
         judged = self.judged
         at = int(judged.crps[OURS].argsort()[len(self.starts) // 2])
         start, mask = self.starts[at], judged.mask[at].numpy()
-        rain, chance = Colours("rain [mm]", 0.05, 10.0, log=True), Colours("probability", 0.0, 1.0)
+        rain, chance = Colours("rain [mm], dry at the foot", WET, 10.0, log=True), Colours("probability", 0.0, 1.0)
 
-        def wet(field: Floats) -> Floats:
-            return np.where(mask & (field >= 0.05), field, np.nan)
+        def wet(field: Floats, known: NDArray[np.bool_] = mask) -> Floats:
+            return np.where(known, np.maximum(field, WET), np.nan)
 
-        ours, steps = (judged.forecasts[name][:, at].numpy() for name in (OURS, STEPS))
-        now = self.rain.fields[start]
+        ours, steps, along = (judged.forecasts[name].values[:, at].numpy() for name in (OURS, STEPS, CARRIED))
         panels = {
-            f"at hand, {str(self.rain.times[start])[11:16]}": Panel(np.where(now >= 0.05, now, np.nan), rain),
+            f"at hand, {str(self.rain.times[start])[11:16]}": Panel(
+                wet(self.rain.fields[start], self.rain.known[start]), rain
+            ),
             f"truth {self.study.lead:g} min later": Panel(wet(judged.truth[at].numpy()), rain),
-            "carried along": Panel(wet(judged.forecasts[CARRIED][0, at].numpy()), rain),
+            "carried along": Panel(wet(along[0]), rain),
             "forecast: mean": Panel(wet(ours.mean(0)), rain),
             "one member": Panel(wet(ours[0]), rain),
             "another member": Panel(wet(ours[-1]), rain),
             "a member of STEPS": Panel(wet(steps[0]), rain),
         }
         for level in self.study.thresholds:
-            panels[f"reaches {level:g} mm"] = Panel(np.where(mask, (ours >= level).mean(0), np.nan), chance)
+            panels[f"reaches {level:g} mm"] = Panel(np.where(mask, judged.chances[OURS, level][at], np.nan), chance)
         return panels
 
 
