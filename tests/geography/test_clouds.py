@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from posteriori.core.errors import DataError, OptionError
+from posteriori.core.errors import DataError, OptionError, ShapeError
 from posteriori.core.random import Rng
+from posteriori.core.raster import Kind, Layers, Raster
 from posteriori.core.run import Context
 from posteriori.domains.geography.cloud_gaps import (
     FAR,
@@ -25,7 +26,7 @@ from posteriori.domains.geography.cloud_scene import drifting_scene
 from posteriori.domains.geography.dineof import Dineof
 from posteriori.domains.geography.dineof_setup import DineofSetup, read_gher
 from posteriori.domains.geography.dressing import Dressing
-from posteriori.domains.geography.raster import read_raster
+from posteriori.domains.geography.raster import MapGrid, read_raster, write_raster
 from posteriori.domains.geography.studies.clouds import Study
 from posteriori.inference.space_time import SpaceTime, fit_space_time
 from posteriori.learn.gappy_gaussian import GappyGaussian, drawn, fit_gappy_gaussian
@@ -134,6 +135,8 @@ def test_dineof_finds_functions_of_low_rank_and_their_number() -> None:
     assert float((final.values - truth)[gaps].square().mean().sqrt()) < 0.1
     with pytest.raises(DataError, match="either cells"):
         Dineof().filled(values, torch.arange(12.0))
+    with pytest.raises(DataError, match="2 dates with values cannot"):
+        Dineof(fewest=2).filled(values[:2], torch.arange(2.0), held=held[:2])
 
 
 def test_dineof_repeats_the_reference_run(shared: Path) -> None:
@@ -239,20 +242,58 @@ def test_the_study_fills_a_users_stack_and_keeps_every_observed_value(tmp_path: 
     assert outcome.report["crps_over_dineof"].value < 1
     assert outcome.posterior is not None
     outcome.files["filled.nc"](tmp_path / "filled.nc")
-    filled, given, hidden = read_raster(tmp_path / "filled.nc").values, np.load(data), np.load(mask)
+    filled, given, hidden = read_raster(tmp_path / "filled.nc").stored, np.load(data), np.load(mask)
+    assert filled.dtype == np.float32
     assert np.isfinite(filled).all()
-    assert np.array_equal(filled[~hidden].astype(np.float32), given[~hidden])
+    assert np.array_equal(filled[~hidden], given[~hidden])
     for picture in outcome.pictures.values():
         picture()
+
+
+@pytest.mark.slow
+def test_packed_whole_numbers_that_are_never_negative_stay_so(tmp_path: Path) -> None:
+    """The law dips below zero; the file cannot, nor beyond what its dtype holds."""
+    truth, hidden = drifting_scene(24, 20, Rng(4))
+    stored = np.where(hidden, 255, (60 * truth.clamp_min(0)).clamp_max(200).round()).astype(np.uint8)
+    layers = Layers.at(np.datetime64("2020-01-01T00:00:00") + 5 * np.arange(24) * np.timedelta64(1, "D"))
+    packed = Raster("q", stored, MapGrid((20, 20)), "mm", Kind.NON_NEGATIVE, 255, 0.1, layers=layers)
+    write_raster(packed, tmp_path / "q.nc")
+    outcome = Study(data=tmp_path / "q.nc", members=2, quick=True)(Context(Rng(0)))
+    outcome.files["filled.nc"](tmp_path / "filled.nc")
+    filled = read_raster(tmp_path / "filled.nc")
+    assert filled.stored.dtype == np.uint8
+    assert filled.observed.all()
+    assert np.array_equal(filled.stored[~hidden.numpy()], stored[~hidden.numpy()])
+
+
+def test_a_set_up_file_of_another_stack_is_refused_before_the_work(tmp_path: Path) -> None:
+    data, mask, _ = scene(tmp_path, 8)
+    setup = tmp_path / "dineof.init"
+    setup.write_text("nev=3\nneini=1\nnitemax=50\ntoliter=1e-3\nseed=3\nmask=['sea.nc#sea']\n")
+    write_raster(Raster("sea", np.ones((1, 9, 9)), MapGrid((9, 9))), tmp_path / "sea.nc")
+    with pytest.raises(ShapeError, match="set-up file has"):
+        Study(data=data, mask=mask, hide=setup)(Context(Rng(0)))
 
 
 def test_bad_input_is_refused(tmp_path: Path) -> None:
     data, mask, times = scene(tmp_path, 8)
     with pytest.raises(OptionError, match="go with data"):
         Study(mask=mask)
-    with pytest.raises(OptionError, match="draws=0"):
+    with pytest.raises(OptionError, match="draws=0 times"):
         Study(draws=0)
+    with pytest.raises(OptionError, match="members=1 of"):
+        Study(members=1)
     context = Context(Rng(0))
+    np.save(mask, np.ones((8, 20, 20), bool))
+    with pytest.raises(DataError, match="hides every cell"):
+        Study(data=data, mask=mask)(context)
+    half = np.load(data)
+    half[:, :10] = np.nan
+    np.save(tmp_path / "half.npy", half)
+    np.save(mask, np.isfinite(half))
+    with pytest.raises(DataError, match="outside the mask"):
+        Study(data=tmp_path / "half.npy", mask=mask)(context)
+    data, mask, times = scene(tmp_path, 8)
     times.write_text('["2020-01-01"]')
     with pytest.raises(DataError, match="1 dates for 8 layers"):
         Study(data=data, mask=mask, times=times)(context)

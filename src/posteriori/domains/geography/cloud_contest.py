@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -52,6 +52,8 @@ class Trial:
     @staticmethod
     def drawn(stack: Stack, scored: Tensor, dates: Tensor, shapes: Tensor, sets: int, context: Context) -> Trial:
         """Cells to learn from lie at ``dates`` under ``shapes`` of other dates, outside what is scored."""
+        if not bool(scored.any()):
+            raise DataError("no cloud shape hides a part of a date that is scored: more dates are needed.")
         left = stack.observed & ~scored
         learnt = tuple(hidden_by(shapes, left, dates, context.rng.child("learnt", i)) for i in range(sets))
         if not any(bool(part.any()) for part in learnt):
@@ -88,7 +90,6 @@ class Result:
     distances: Tensor
     choice: Choice
     modes: int
-    dressing: Dressing = field(repr=False)
 
 
 def run_trial(trial: Trial, dineof: Dineof) -> Result:
@@ -96,19 +97,19 @@ def run_trial(trial: Trial, dineof: Dineof) -> Result:
     visible = trial.stack.without(trial.scored)
     parts = [(visible.without(held), held) for held in trial.learnt if bool(held.any())]
     choice = chosen(parts, trial.stack)
-    modes = [_flat(dineof, stack, trial.stack.values, held)[0] for stack, held in parts]
+    modes = [_modes(dineof, stack, trial.stack.values, held) for stack, held in parts]
     number = int(torch.tensor(modes).median())
     ways: dict[str, Callable[[Stack, Tensor], Prediction]] = {
         OURS: lambda stack, wanted: _ours(stack, wanted, choice),
         LINE: lambda stack, wanted: _plain(interpolated(stack), stack, wanted),
         EOFS: lambda stack, wanted: _plain(_eofs(dineof, stack, number), stack, wanted),
     }
-    truth, scores, dressings = trial.stack.values[trial.scored], {}, {}
-    for name, way in ways.items():
-        dressings[name] = _dressed(way, parts, trial.stack.values)
-        scores[name] = judged(way(visible, trial.scored), dressings[name], truth)
-    distances = _distances(visible, trial.scored)
-    return Result(scores, trial.scored.nonzero()[:, 0], distances, choice, number, dressings[OURS])
+    truth = trial.stack.values[trial.scored]
+    scores = {
+        name: judged(way(visible, trial.scored), _dressed(way, parts, trial.stack.values), truth)
+        for name, way in ways.items()
+    }
+    return Result(scores, trial.scored.nonzero()[:, 0], _distances(visible, trial.scored), choice, number)
 
 
 def chosen(parts: Sequence[tuple[Stack, Tensor]], stack: Stack) -> Choice:
@@ -179,11 +180,10 @@ def _distances(stack: Stack, wanted: Tensor) -> Tensor:
     return torch.stack([days_to_seen(stack)[wanted], cells_to_seen(stack.observed)[wanted]])
 
 
-def _flat(dineof: Dineof, stack: Stack, truth: Tensor, held: Tensor) -> tuple[int, Tensor]:
-    """The number of functions with the least error at ``held``, and the filling with it."""
+def _modes(dineof: Dineof, stack: Stack, truth: Tensor, held: Tensor) -> int:
+    """The number of functions with the least error at ``held``."""
     series = torch.where(held, truth, stack.values)[:, stack.domain]
-    found = dineof.filled(series, stack.days, held=held[:, stack.domain])
-    return found.modes, found.values
+    return dineof.filled(series, stack.days, held=held[:, stack.domain]).modes
 
 
 def _eofs(dineof: Dineof, stack: Stack, modes: int) -> Tensor:

@@ -46,7 +46,7 @@ class Dineof:
             modes: that number, where it is known; without, that with the least error at ``held``.
 
         Raises:
-            DataError: nothing varies, or neither ``held`` nor ``modes`` is given.
+            DataError: nothing varies, too few dates, or neither ``held`` nor ``modes`` is given.
         """
         if (held is None) == (modes is None):
             raise DataError("DINEOF needs either cells held out to choose the number of functions, or that number.")
@@ -61,6 +61,8 @@ class Dineof:
         state = torch.where(given, x - mean, 0.0)
         state = torch.where(given, state, self._truncated(state, days, 1))
         numbers = [modes] if modes is not None else list(range(self.fewest, min(self.most, len(x) - 1) + 1))
+        if not numbers:
+            raise DataError(f"{len(x)} dates with values cannot be told by {self.fewest} functions or more.")
         errors: dict[int, float] = {}
         best, least, last = state, torch.inf, torch.zeros_like(state)
         for number in numbers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -41,6 +40,7 @@ from posteriori.domains.geography.cloud_contest import (
 )
 from posteriori.domains.geography.cloud_gaps import Stack, cells_to_seen, cloud_shapes, days_to_seen, hidden_by
 from posteriori.domains.geography.cloud_scene import drifting_scene
+from posteriori.domains.geography.cloud_stack import masked, stack_of, storable
 from posteriori.domains.geography.dineof import Dineof
 from posteriori.domains.geography.dineof_setup import DineofSetup
 from posteriori.domains.geography.dressing import Dressing
@@ -90,8 +90,10 @@ class Study:
     """One draw of clouds."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.draws <= 20 or not 2 <= self.members <= 200:
-            raise OptionError(f"draws={self.draws}, members={self.members}: 1 to 20, and 2 to 200.")
+        if not 1 <= self.draws <= 20:
+            raise OptionError(f"draws={self.draws} times that clouds are drawn; give 1 to 20.")
+        if not 2 <= self.members <= 200:
+            raise OptionError(f"members={self.members} of the ensemble; give 2 to 200.")
         if self.data is None and any(
             option is not None for option in (self.variable, self.mask, self.times, self.hide)
         ):
@@ -105,12 +107,12 @@ class Study:
         dineof, scored, trials = Dineof(), None, list[Trial]()
         if self.data is None:
             truth, raster = _made_up(context.rng.child("scene"))
-            stack = _stack(raster, None, None)
+            stack = stack_of(raster, None, None)
         else:
             raster = read_raster(self.data, self.variable)
             setup = DineofSetup.read(self.hide) if self.hide is not None and self.hide.suffix == ".init" else None
-            raster = _masked(raster, self.mask, None if setup is None else setup.domain)
-            stack = _stack(raster, self.times, None if setup is None else setup.domain)
+            raster = masked(raster, self.mask, None if setup is None else setup.domain)
+            stack = stack_of(raster, self.times, None if setup is None else setup.domain)
             if setup is not None:
                 dineof, trials = setup.method, [_as_the_program(setup, stack)]
             elif self.hide is not None:
@@ -182,7 +184,7 @@ class _Findings:
         gates = {f"{OURS}.coverage90": Gate(0.8, 0.98)} if self.study.hide is None else {}
         report = Report(f"What clouds hide of {self.raster.name}", tuple(figures)).gated(gates)
         scores = {figure.name.removeprefix(f"{OURS}."): figure.value for figure in report}
-        filled = self.raster.replaced(self.centre.numpy())
+        filled = self.raster.replaced(storable(self.raster, self.centre.numpy()))
         spread = self.raster.derived(f"{self.raster.name}_std", self.spread.numpy())
         return Outcome(
             scores={**scores, "modes": self.results[0].modes, **asdict(self.results[0].choice)},
@@ -337,46 +339,3 @@ def _made_up(rng: Rng) -> tuple[Tensor, Raster]:
     layers = Layers.at(start + 5 * np.arange(DATES) * np.timedelta64(1, "D"))
     grid = MapGrid((SIDE, SIDE))
     return truth, Raster("field", values, grid, "1", Kind.CONTINUOUS, float("nan"), layers=layers)
-
-
-def _masked(raster: Raster, mask: Path | None, domain: np.ndarray | None) -> Raster:
-    """The raster as floating point with what the mask hides, and what lies outside the domain, as gaps."""
-    if raster.kind.classes:
-        raise DataError(f"{raster.name} holds classes; a Gaussian law fills quantities alone.")
-    if len(raster.stored) < 3:
-        raise DataError(f"{raster.name} has {len(raster.stored)} layer(s); a stack of dates is needed.")
-    if not raster.observed.any():
-        raise DataError(f"{raster.name} has no value at all: every cell is a gap.")
-    values = raster.values.copy()
-    if mask is not None:
-        values[read_mask(mask, raster)] = np.nan
-    if domain is not None:
-        values[:, ~domain] = np.nan
-    return raster.derived(raster.name, values, raster.unit, raster.kind)
-
-
-def _stack(raster: Raster, times: Path | None, domain: np.ndarray | None) -> Stack:
-    stamps = raster.times if times is None and raster.layers.timed else _dates(times, len(raster.stored))
-    days = (stamps - stamps[0]) / np.timedelta64(1, "D") if stamps.dtype.kind == "M" else stamps
-    if bool((np.diff(days) < 0).any()):
-        raise DataError(f"the dates of {raster.name} are not in order; sort the layers by time.")
-    values = torch.from_numpy(raster.values)
-    inside = torch.isfinite(values).any(0) if domain is None else torch.from_numpy(domain)
-    return Stack(values, torch.from_numpy(days.astype(np.float64)), inside)
-
-
-def _dates(path: Path | None, layers: int) -> np.ndarray:
-    """Times of the layers from a file; without one they are taken to be a day apart."""
-    if path is None:
-        return np.arange(layers, dtype=np.float64)
-    try:
-        text = path.read_text(encoding="utf-8")
-        given = json.loads(text) if text.lstrip().startswith("[") else text.split()
-        stamps = np.array(given, "datetime64[s]")
-    except (OSError, ValueError, UnicodeDecodeError) as problem:
-        raise DataError(
-            f"cannot read dates from {path}: {problem}; give a JSON list or one ISO date a line."
-        ) from problem
-    if stamps.shape != (layers,) or bool(np.isnat(stamps).any()):
-        raise DataError(f"{path.name} has {stamps.size} dates for {layers} layers.")
-    return stamps
