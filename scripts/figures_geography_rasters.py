@@ -20,9 +20,9 @@ import numpy as np
 from asked import Asked
 from posteriori.core.map_grid import WGS84, MapGrid, as_wkt
 from posteriori.core.raster import Kind, Layers, Raster
+from posteriori.domains.geography.blocks import coarser
 from posteriori.domains.geography.cells import areas
 from posteriori.domains.geography.dem import load_dem
-from posteriori.domains.geography.grids import coarser
 from posteriori.domains.geography.raster import read_raster, write_raster
 from posteriori.domains.geography.regrid import Resampling, onto
 

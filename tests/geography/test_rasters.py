@@ -18,10 +18,11 @@ from posteriori.core.errors import DataError, PosterioriError, ShapeError, UnitE
 from posteriori.core.map_grid import WGS84, Axis, MapGrid, as_wkt, crs_name, same_crs
 from posteriori.core.raster import Kind, Layers, Raster, readable_unit
 from posteriori.core.times import moments
+from posteriori.domains.geography.blocks import coarser
 from posteriori.domains.geography.cells import areas, around, cos_latitude, padded, turned, weights
 from posteriori.domains.geography.clouds import Scene, cleared, in_sight
 from posteriori.domains.geography.dem import load_dem
-from posteriori.domains.geography.grids import coarser, covering, even_grid, places, transformed
+from posteriori.domains.geography.grids import covering, even_grid, places, transformed
 from posteriori.domains.geography.raster import read_mask, read_raster, write_raster
 from posteriori.domains.geography.regrid import Resampling, onto, require_same_grid, require_same_quantity
 
@@ -319,6 +320,13 @@ def test_uneven_axes_are_interpolated() -> None:
     found = onto(Raster("v", plane[None], grid), MapGrid((3, 6), (1, 0, 0.5, 0, -1, 5.0)), Resampling.BILINEAR)
     rows, columns = found.grid.centres
     assert np.allclose(found.values[0], 2 * rows[:, None] - columns)
+
+
+def test_blocks_of_an_uneven_grid_have_the_mean_axes_and_leave_the_rest_out() -> None:
+    grid = MapGrid.of_axes(_axis(0, 1, 3, 7, 8), _axis(0, 10, 30, 40), None)
+    coarse = coarser(grid, 2)
+    assert (coarse.transform, coarse.shape) == (None, (2, 2))
+    assert [axis.tolist() for axis in coarse.centres] == [[0.5, 5.0], [5.0, 35.0]]
 
 
 def test_systems_are_compared_by_what_they_are() -> None:

@@ -14,17 +14,10 @@ def factor(given: str, wanted: str) -> float:
     Raises:
         UnitError: a unit is unknown, the two measure different things, or the scale has an offset (degC).
     """
-    if given == wanted:
-        return 1.0
-    registry = _registry()
-    try:
-        scale = registry.Quantity(1.0, given).to(wanted).magnitude
-        offset = registry.Quantity(0.0, given).to(wanted).magnitude
-    except Exception as error:  # pint raises several unrelated classes
-        raise UnitError(f"cannot turn [{given}] into [{wanted}]: {error}; give the values in [{wanted}].") from error
-    if offset != 0.0:
+    scale, shift = line(given, wanted)
+    if shift != 0.0:
         raise UnitError(f"[{given}] has another zero than [{wanted}]; convert the values before passing them on.")
-    return float(scale)
+    return scale
 
 
 def line(given: str, wanted: str) -> tuple[float, float]:

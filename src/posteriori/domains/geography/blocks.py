@@ -36,8 +36,14 @@ def block_means(values: Floats, size: int) -> Floats:
 
 
 def coarser(grid: MapGrid, size: int) -> MapGrid:
-    """The grid of the blocks of a grid that holds whole ones."""
-    shape = (grid.shape[0] // size, grid.shape[1] // size)
+    """The grid of blocks of ``size`` x ``size`` cells; rows and columns that fill no block are left out.
+
+    Raises:
+        ShapeError: not one whole block.
+    """
+    shape = (grid.shape[0] // size, grid.shape[1] // size) if size >= 1 else (0, 0)
+    if min(shape) < 1:
+        raise ShapeError(f"blocks of {size} cells do not fit the grid {grid.shape}.")
     if grid.transform is not None:
         a, b, c, d, e, f = grid.transform
         plain = MapGrid(shape, (a * size, b * size, c, d * size, e * size, f), grid.crs)
@@ -46,4 +52,7 @@ def coarser(grid: MapGrid, size: int) -> MapGrid:
 
 
 def _mean_axis(axis: Axis | None, size: int) -> Axis | None:
-    return None if axis is None else replace(axis, centres=axis.centres.astype(np.float64).reshape(-1, size).mean(1))
+    if axis is None:
+        return None
+    centres = axis.centres[: len(axis.centres) // size * size].astype(np.float64)
+    return replace(axis, centres=centres.reshape(-1, size).mean(1))

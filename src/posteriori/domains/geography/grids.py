@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posteriori.core import optional
-from posteriori.core.errors import DataError, ShapeError
+from posteriori.core.errors import DataError
 from posteriori.core.map_grid import MapGrid, as_wkt, crs_name, same_crs
 from posteriori.domains.geography.cells import edges
 
@@ -38,19 +38,6 @@ def covering(grid: MapGrid, crs: str, cell: float | None = None) -> MapGrid:
         raise DataError(f"parts of the grid have no place in {crs_name(wkt)}; cut the grid first.")
     size = cell or float(np.sqrt(np.ptp(x) * np.ptp(y) / (rows * columns)))
     return even_grid(x.min(), y.min(), x.max(), y.max(), size, wkt)
-
-
-def coarser(grid: MapGrid, factor: int) -> MapGrid:
-    """The grid of blocks of ``factor`` x ``factor`` cells; rows and columns that fill no block are left out.
-
-    Raises:
-        ShapeError: the grid is not even or smaller than a block.
-    """
-    rows, columns = (n // factor for n in grid.shape) if factor >= 1 else (0, 0)
-    if grid.transform is None or min(rows, columns) < 1:
-        raise ShapeError(f"blocks of {factor} do not fit the grid {grid.shape}, which must be even.")
-    a, b, c, d, e, f = grid.transform
-    return MapGrid((rows, columns), (a * factor, b * factor, c, d * factor, e * factor, f), grid.crs)
 
 
 def transformed(x: Floats, y: Floats, given: str | None, wanted: str | None) -> tuple[Floats, Floats]:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from posteriori.core.errors import ShapeError
 from posteriori.core.map_grid import MapGrid, crs_unit
+from posteriori.domains.geography.cells import edges
 from posteriori.domains.picture import Colours, Floats
 
 if TYPE_CHECKING:
@@ -90,14 +91,7 @@ def map_borders(grid: MapGrid) -> tuple[Floats, Floats]:
     if grid.rotated:
         return np.arange(grid.shape[0] + 1.0), np.arange(grid.shape[1] + 1.0)
     y, x = grid.centres
-    return _borders(y), _borders(x)
-
-
-def _borders(centres: Floats) -> Floats:
-    if len(centres) == 1:
-        return np.array([centres[0] - 0.5, centres[0] + 0.5])
-    middle = 0.5 * (centres[1:] + centres[:-1])
-    return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
+    return edges(y), edges(x)
 
 
 def axis_names(grid: MapGrid) -> tuple[str, str]:

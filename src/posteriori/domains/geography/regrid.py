@@ -62,8 +62,8 @@ def onto(raster: Raster, grid: MapGrid, how: Resampling | None = None) -> Raster
     if np.isnan(values).all():
         raise DataError(f"no observed cell of {raster.name} lies on the new grid; do both speak of one place?")
     unit = "degree" if raster.kind is Kind.CIRCULAR else raster.unit
-    made = Raster(raster.name, values, grid, unit, raster.kind, float("nan"), layers=raster.layers)
-    return replace(made, attributes=raster.attributes)
+    gap, about = float("nan"), raster.attributes
+    return Raster(raster.name, values, grid, unit, raster.kind, gap, layers=raster.layers, attributes=about)
 
 
 def require_same_grid(first: Raster, *others: Raster) -> None:
