@@ -78,7 +78,12 @@ def test_times_of_files_are_read() -> None:
     assert str(moments(np.array([17067072.0]), "hours since 1-1-1 00:00:0.0")[0])[:13] == "1948-01-01T00"
     assert str(moments(np.array([0]), "days since 1582-10-04", "gregorian")[0])[:10] == "1582-10-14"
     assert str(moments(np.array([0]), "days since 1582-10-04", "proleptic_gregorian")[0])[:10] == "1582-10-04"
+    for zone, utc in (("+02:00", "22:00"), (" -6", "06:00"), (" +0530", "18:30"), (" UTC", "00:00"), ("T06Z", "06:00")):
+        assert str(moments(np.array([24]), f"hours since 2019-03-01{zone}"))[-17:-12] == utc
+    with pytest.raises(DataError, match="beyond what is counted"):
+        moments(np.array([10**12]), "days since 1970-01-01")
     for unit, calendar in (
+        ("days since 2000-01-01 noon", "standard"),
         ("months since 2000-01-01", "standard"),
         ("days since 2000-01-01", "360_day"),
         ("K", "standard"),
@@ -90,6 +95,8 @@ def test_times_of_files_are_read() -> None:
 REFUSED: dict[str, tuple[Callable[[], Any], type[PosterioriError], str]] = {
     "shape": (lambda: _raster(np.ones((2, 2)), MapGrid((2, 3))), ShapeError, "its layers and its grid are"),
     "scale": (lambda: _raster(np.ones((2, 2)), scale=0.0), DataError, "scale not 0"),
+    "nodata": (lambda: _raster(np.ones((2, 2), np.int16), nodata=99999), DataError, "cannot hold the nodata"),
+    "nodata of whole numbers": (lambda: _raster([[1, 2]], nodata=np.nan), DataError, "give None"),
     "infinite": (lambda: _raster([[1.0, -np.inf]]), DataError, "declare them as nodata"),
     "no numbers": (lambda: _raster(np.array([["a"]])), DataError, "real numbers"),
     "transform": (lambda: MapGrid((2, 2), (1, 1, 0, 1, 1, 0)), DataError, "cells without area"),

@@ -105,7 +105,8 @@ class Raster:
 
     Raises:
         ShapeError: stored numbers of another shape than grid and layers.
-        DataError: stored numbers that are no numbers, infinite values, a scale of zero.
+        DataError: stored numbers that are no numbers, infinite values, a scale of zero, a nodata number that no cell
+            can hold.
     """
 
     name: str
@@ -131,6 +132,10 @@ class Raster:
         if not (np.isfinite([self.scale, self.offset]).all() and self.scale != 0):
             raise DataError(
                 f"{self.name} has scale {self.scale} and offset {self.offset}; give finite ones, scale not 0."
+            )
+        if self.nodata is not None and not representable(self.nodata, self.stored.dtype):
+            raise DataError(
+                f"{self.name} ({self.stored.dtype}) cannot hold the nodata number {self.nodata}; give None."
             )
         infinite = self.stored.dtype.kind == "f" and any(np.isinf(layer).any() for layer in self.stored)
         where = np.argwhere(np.isinf(self.stored) & self.observed).tolist() if infinite else []
@@ -257,7 +262,7 @@ class Raster:
 def observed(stored: Stored, nodata: float | int | None) -> NDArray[np.bool_]:
     """Where stored numbers are values: neither NaN nor ``nodata``."""
     seen = np.ones(stored.shape, bool) if stored.dtype.kind != "f" else ~np.isnan(stored)
-    if nodata is not None and not np.isnan(nodata) and representable(nodata, stored.dtype):
+    if nodata is not None and not np.isnan(nodata):
         seen &= stored != stored.dtype.type(nodata)
     return seen
 
@@ -284,7 +289,7 @@ def readable_unit(unit: str) -> str:
 
 def _away_from(encoded: Stored, nodata: float | int | None) -> Stored:
     """The same numbers, those equal to ``nodata`` moved to the neighbour that is not."""
-    if nodata is None or np.isnan(nodata) or not representable(nodata, encoded.dtype):
+    if nodata is None or np.isnan(nodata):
         return encoded
     gap = encoded.dtype.type(nodata)
     hit = encoded == gap

@@ -16,21 +16,28 @@ SHORT = {"d": "day", "h": "hour", "hr": "hour", "min": "minute", "s": "second", 
 EVERYDAY = ("standard", "gregorian", "proleptic_gregorian")
 REFORM = np.datetime64("1582-10-15", "D")
 UNIT = re.compile(
-    r"\s*(\w+)\s+since\s+(-?\d{1,4})-(\d{1,2})-(\d{1,2})(?:[T\s]+(\d{1,2}):(\d{1,2})(?::(\d{1,2}(?:\.\d*)?))?)?"
+    r"\s*(\w+)\s+since\s+(-?\d{1,4})-(\d{1,2})-(\d{1,2})"
+    r"(?:(?:T|\s+)(\d{1,2})(?::(\d{1,2})(?::(\d{1,2}(?:\.\d*)?))?)?)?"
+    r"\s*(?:Z|UTC|GMT|([+-])(\d{1,2}):?(\d{2})?)?\s*",
+    re.IGNORECASE,
 )
+LARGEST = 2.0**62
+"""Microseconds from the date on that are counted without loss of a bit."""
 
 
 def moments(numbers: NDArray[Any], unit: str, calendar: str = "standard") -> NDArray[np.datetime64]:
     """``numbers`` such as hours since a date as datetime64 to the microsecond, same shape.
 
-    Calendars are those of everyday life; dates before 15 October 1582 are Julian in "standard" and "gregorian".
+    A zone after the date, "+02:00", is taken off: all times are UTC. Calendars are those of everyday life; dates before
+    15 October 1582 are Julian in "standard" and "gregorian".
 
     Raises:
-        DataError: a unit without a date or without a fixed length, another calendar, a number that is not finite.
+        DataError: a unit without a date or without a fixed length, another calendar, a number that is not finite or too
+            far from the date.
 
     Reference: CF conventions 1.11, section 4.4; Fliegel & Van Flandern (1968), CACM 11, 657, for the Julian day.
     """
-    found = UNIT.match(unit)
+    found = UNIT.fullmatch(unit)
     name = found[1].lower() if found else ""
     name = SHORT.get(name, name.removesuffix("s"))
     if found is None or name not in MICROSECONDS:
@@ -42,11 +49,15 @@ def moments(numbers: NDArray[Any], unit: str, calendar: str = "standard") -> NDA
     if numbers.dtype.kind not in "fiu" or not np.isfinite(numbers).all():
         raise DataError(f"times in [{unit}] hold {numbers.dtype} or are not finite; mend the axis of times.")
     year, month, day = (int(found[i]) for i in (2, 3, 4))
-    clock = (int(found[5] or 0) * 3600 + int(found[6] or 0) * 60 + float(found[7] or 0)) * 1e6
+    if (np.abs(numbers.astype(np.float64)) * MICROSECONDS[name] > LARGEST).any():
+        raise DataError(f"times in [{unit}] reach {np.abs(numbers).max():g}, beyond what is counted; mend the axis.")
+    zone = (-1 if found[8] == "-" else 1) * (int(found[9] or 0) * 60 + int(found[10] or 0))
+    clock = (int(found[5] or 0) * 3600 + (int(found[6] or 0) - zone) * 60 + float(found[7] or 0)) * 1e6
     start = _day(year, month, day, julian=calendar.lower() != "proleptic_gregorian").astype("datetime64[us]")
-    scaled = numbers.astype(np.int64) * MICROSECONDS[name] if numbers.dtype.kind != "f" else None
-    steps = np.rint(numbers.astype(np.float64) * MICROSECONDS[name]).astype(np.int64) if scaled is None else scaled
-    return np.asarray(start + np.timedelta64(round(clock), "us") + steps.astype("timedelta64[us]"))
+    real = numbers.dtype.kind == "f"
+    scaled = numbers.astype(np.float64 if real else np.int64) * MICROSECONDS[name]
+    steps = (np.rint(scaled) if real else scaled).astype("timedelta64[us]")
+    return np.asarray(start + np.timedelta64(round(clock), "us") + steps)
 
 
 def _day(year: int, month: int, day: int, julian: bool) -> np.datetime64:
