@@ -109,6 +109,29 @@ def test_the_study_beats_interpolation_and_keeps_means(tmp_path: Path, positive:
         picture()
 
 
+def test_tiles_are_written_on_a_grid_of_no_place_and_fields_left_out_are_counted(tmp_path: Path) -> None:
+    outcome = Study(fields=9, members=19)(Context(Rng(0)))
+    outcome.files["sharpened.nc"](tmp_path / "tiles.nc")
+    written = read_raster(tmp_path / "tiles.nc", "elevation_mean")
+    assert written.grid.crs is None
+    assert written.layers.dim == "tile"
+    assert len(np.unique(written.layers.labels)) == 9
+    figure = outcome.report["fields"]
+    assert figure.value == 9
+    assert "given were left out" in figure.note
+
+
+def test_too_few_days_and_a_history_of_one_value_are_refused_before_the_work(tmp_path: Path) -> None:
+    write_raster(raster(100), tmp_path / "r.nc")
+    with pytest.raises(DataError, match=r"3 fields to judge lie in 2 block"):
+        Study(data=tmp_path / "r.nc", gap=5, folds=3, fields=3)(Context(Rng(0)))
+    flat = raster(100)
+    flat.stored[:] = 1.5
+    write_raster(flat, tmp_path / "flat.nc")
+    with pytest.raises(DataError, match=r"1.5 mm everywhere"):
+        Study(data=tmp_path / "flat.nc", gap=5, folds=3)(Context(Rng(0)))
+
+
 def test_coarse_fields_are_sharpened_onto_the_grid_of_the_history(tmp_path: Path) -> None:
     fine = raster(100)
     write_raster(fine, tmp_path / "fine.nc")
@@ -146,7 +169,12 @@ def test_gaps_and_options_out_of_range_are_refused(tmp_path: Path) -> None:
     write_raster(gappy, tmp_path / "gappy.nc")
     with pytest.raises(DataError, match="1 gaps"):
         Study(data=tmp_path / "gappy.nc")(Context(Rng(0)))
-    for options, words in (({"factor": 1}, "factor=1"), ({"members": 5}, "members=5"), ({"folds": 1}, "folds=1")):
+    for options, words in (
+        ({"factor": 1}, "factor=1"),
+        ({"members": 5}, "members=5"),
+        ({"folds": 1}, "folds=1"),
+        ({"fields": 2}, "fields=2"),
+    ):
         with pytest.raises(OptionError, match=words):
             Study(**options)
     with pytest.raises(OptionError, match="history="):

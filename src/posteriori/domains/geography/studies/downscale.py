@@ -23,6 +23,7 @@ from posteriori.audit.uniformity import ranks
 from posteriori.core.algebra import BlockAverage
 from posteriori.core.draws import Draws
 from posteriori.core.errors import DataError, OptionError, ShapeError
+from posteriori.core.map_grid import MapGrid
 from posteriori.core.raster import Kind, Raster
 from posteriori.core.run import Context, digest, references
 from posteriori.domains.geography import downscale_pictures as draw
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
 TILES_APART = 100.0
 """Tiles of the elevation model between those that are learnt from and those left out, which then share no cell."""
+
+LEAST = 3
+"""Blocks of time that an interval over them needs."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Study:
     folds: int = 4
     """Stretches of the history that are left out in turn."""
     fields: int = 48
-    """Most fields that are sharpened, evenly spread."""
+    """Most fields that are sharpened, evenly spread over those given; the report says how many were given."""
     members: int = 59
     """Draws of every field."""
     diffusion: bool = False
@@ -81,10 +85,14 @@ class Study:
     def __post_init__(self) -> None:
         if not 2 <= self.factor <= 64:
             raise OptionError(f"factor={self.factor} cells along a block; give 2 to 64.")
-        if not 19 <= self.members <= 1000 or not 3 <= self.fields <= 10_000:
-            raise OptionError(f"members={self.members}, fields={self.fields}: 19 to 1000, and 3 to 10,000.")
-        if not self.gap >= 0 or not 2 <= self.folds <= 20:
-            raise OptionError(f"gap={self.gap:g} must be at least 0, and folds={self.folds} 2 to 20.")
+        if not 19 <= self.members <= 1000:
+            raise OptionError(f"members={self.members} draws of every field; give 19 to 1000.")
+        if not 3 <= self.fields <= 10_000:
+            raise OptionError(f"fields={self.fields} to sharpen at most; give 3 to 10,000.")
+        if not self.gap >= 0:
+            raise OptionError(f"gap={self.gap:g} between what is learnt from and what is left out; give 0 or more.")
+        if not 2 <= self.folds <= 20:
+            raise OptionError(f"folds={self.folds} stretches left out in turn; give 2 to 20.")
         if self.data is None and self.history is not None:
             raise OptionError("history= goes with data=: give the fields to sharpen too, or the one file as data=.")
 
@@ -94,7 +102,8 @@ class Study:
 
     def _rasters(self) -> tuple[Raster, Raster | None, float]:
         if self.data is None:
-            return (*tiles_of_the_dem(), TILES_APART)
+            history, data = (replace(tiles, grid=MapGrid(tiles.grid.shape)) for tiles in tiles_of_the_dem())
+            return history, data, TILES_APART
         data = read_raster(self.data, self.variable)
         if self.history is None:
             return data, None, self.gap
@@ -112,6 +121,7 @@ class _Findings:
     members: Tensor
     truth: Tensor | None
     blocks: Tensor
+    given: int
     context: Context
     diffusion: float | None
 
@@ -120,19 +130,23 @@ class _Findings:
         asked, given = _asked(study, history, data, gap)
         most = study.fields // 3 if study.quick else study.fields
         picked = np.unique(np.linspace(0, len(given.stored) - 1, most).round().astype(int))
-        given = given.select(picked)
+        count, given = len(given.stored), given.select(picked)
         operator = BlockAverage(asked.history.space, {"y": study.factor, "x": study.factor})
         values = torch.from_numpy(given.values)
         truth = values if given.grid.shape == asked.history.grid.shape else None
         coarse = values if truth is None else operator(values)
-        when = torch.from_numpy(asked.past)
-        splits = time_folds(asked.past, study.folds, gap)
-        positive = asked.history.kind is Kind.NON_NEGATIVE
-        hours = when if asked.timed else None
-        chosen = choose(operator, torch.from_numpy(asked.history.values), hours, splits, positive, 24)
-        members = chosen.downscaler.members(coarse, study.members, context.rng.child("members"))
         times = asked.now[picked] if truth is not None else np.arange(float(len(picked)))
         blocks = time_blocks(times) if asked.timed else torch.arange(len(picked)) // max(1, len(picked) // 8)
+        if truth is not None and len(blocks.unique()) < LEAST:
+            raise DataError(
+                f"the {len(picked)} fields to judge lie in {len(blocks.unique())} block(s) of time (days, where there "
+                f"are times); intervals need {LEAST}: give more fields with fields= and test=."
+            )
+        splits = time_folds(asked.past, study.folds, gap)
+        positive = asked.history.kind is Kind.NON_NEGATIVE
+        clock = torch.from_numpy(asked.past) if asked.timed else None
+        chosen = choose(operator, torch.from_numpy(asked.history.values), clock, splits, positive, 24)
+        members = chosen.downscaler.members(coarse, study.members, context.rng.child("members"))
         asked = replace(asked, fields=given, now=times)
         ratio = None
         if study.diffusion:
@@ -140,13 +154,12 @@ class _Findings:
             ratio = diffusion_over_gaussian(
                 chosen.missed, lambda x: conserve(x, operator, zero.expand(*x.shape[:2], *zero.shape)), context
             )
-        return _Findings(study, asked, chosen, coarse, members, truth, blocks, context, ratio)
+        return _Findings(study, asked, chosen, coarse, members, truth, blocks, count, context, ratio)
 
     def outcome(self) -> Outcome:
-        figures = [self._exactness(), *(self._judged() if self.truth is not None else [])]
+        figures = [self._count(), self._exactness(), *(self._judged() if self.truth is not None else [])]
         report = Report(f"{self.asked.fields.name} sharpened {self.study.factor} times", tuple(figures))
         told: dict[str, float | str | int] = {
-            "fields": len(self.coarse),
             "taper": min(self.chosen.trials, key=self.chosen.trials.__getitem__),
             "spread_factor": self.chosen.downscaler.factor,
             "left_out.crps": min(self.chosen.trials.values()),
@@ -169,6 +182,12 @@ class _Findings:
     @property
     def _unit(self) -> str:
         return self.asked.history.unit
+
+    def _count(self) -> Figure:
+        """How many fields were sharpened, and of how many."""
+        left = self.given - len(self.coarse)
+        note = f"{left} of {self.given} given were left out; fields={self.given} takes all" if left else "all given"
+        return Figure("fields", len(self.coarse), note=note)
 
     def _exactness(self) -> Figure:
         """Largest difference between block means and what was given, over the size of the fields."""
@@ -274,8 +293,11 @@ def _asked(study: Study, history: Raster, data: Raster | None, gap: float) -> tu
     Raises:
         ShapeError: fields that lie neither on the history's grid nor on its blocks.
         OptionError: a choice of layers beside coarse fields.
+        DataError: gaps, classes or angles, or a history of one value.
     """
     past = whole_blocks(_complete(history), study.factor)
+    if past.stored.min() == past.stored.max():
+        raise DataError(f"{past.name} is {past.values.flat[0]:g} {past.unit} everywhere; there is no law to learn.")
     if data is None:
         asked = ask(past, None, study.fit, study.test, gap)
         return asked, asked.fields
