@@ -14,8 +14,10 @@ from posteriori.core.errors import DataError, OptionError
 from posteriori.core.run import Context
 from posteriori.domains.geography.exactness import grid, judge, questions, smooth_field, target_of, two_regimes
 from posteriori.domains.geography.studies.exactness import Study
-from posteriori.inference.conditional_diffusion import ConditionalDiffusion, UniformMasks
+from posteriori.inference.conditional_diffusion import ConditionalDiffusion
 from posteriori.inference.exact import Exact
+from posteriori.learn.diffusion.training import HiddenCells
+from posteriori.learn.plan import Plan
 
 SMALL = Study(side=6, length=2.0, problems=24, draws=19, particles=32, fields=512, passes=1, conditional=True)
 
@@ -84,11 +86,19 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
 
 
 def test_masks_of_training_have_shares_within_their_range() -> None:
-    masks = UniformMasks(0.2, 0.4)((400, 20, 20), Rng(0))
+    masks = HiddenCells(0.2, 0.4)((400, 20, 20), Rng(0))
     share = masks.double().mean((1, 2))
     assert float(share.min()) > 0.1
     assert float(share.max()) < 0.5
     assert float(share.mean()) == pytest.approx(0.3, abs=0.02)
+    with pytest.raises(OptionError, match="low <= high"):
+        HiddenCells(0.9, 0.1)
+
+
+def test_a_history_of_one_field_repeated_is_refused() -> None:
+    own, target = ConditionalDiffusion.example()
+    with pytest.raises(DataError, match="all alike"):
+        own.fit(target.space, torch.ones(5, 4, 4), 0.3, HiddenCells(), Plan(1), Context())
 
 
 def test_a_conditional_denoiser_follows_the_data_it_is_given() -> None:

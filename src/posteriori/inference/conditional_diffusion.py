@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from posteriori.core.draws import Draws
-from posteriori.core.errors import OptionError, UnanswerableError
+from posteriori.core.errors import DataError, OptionError, UnanswerableError
 from posteriori.core.noise import Normal
 from posteriori.core.operator import Selection
 from posteriori.core.random import Rng
@@ -24,7 +24,7 @@ from posteriori.inference.plug_in.question import Levels, require
 from posteriori.inference.problems import gaussian_prior
 from posteriori.learn.diffusion.denoiser import Preconditioned
 from posteriori.learn.diffusion.solvers import DPMSolver2M, Solver, solve
-from posteriori.learn.diffusion.training import Fields, train
+from posteriori.learn.diffusion.training import Fields, HiddenCells, train
 from posteriori.learn.diffusion.unet import UNet
 from posteriori.learn.plan import Batch, Constant, Plan
 from posteriori.learn.random_fields import GaussianField
@@ -33,19 +33,8 @@ MaskLaw = Callable[[tuple[int, ...], Rng], Tensor]
 """(n, y, x) and a stream → masks, True where a cell is observed."""
 AT_ONCE = 512
 """Fields that are denoised at once."""
-
-
-@dataclass(frozen=True)
-class UniformMasks:
-    """Cells observed independently with a share that is uniform on [low, high], another one for each mask."""
-
-    low: float = 0.05
-    high: float = 0.7
-
-    def __call__(self, shape: tuple[int, ...], rng: Rng) -> Tensor:
-        """(n, y, x)."""
-        share = self.low + (self.high - self.low) * rng.child("share").uniform((shape[0], *(1,) * (len(shape) - 1)))
-        return rng.child("cells").uniform(shape) < share
+SPARSE = HiddenCells(0.05, 0.7)
+"""A law of masks that see between a twentieth and most of a field."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +97,7 @@ class ConditionalDiffusion:
 
         Raises:
             OptionError: a space that is no grid of two dims, or an error that is not positive.
+            DataError: a history that is not finite, or whose fields are all alike.
         """
         if len(space.shape) != 2 or not sigma > 0:
             raise OptionError(f"fields on two dims and errors above 0 are needed, not {space} and {sigma}.")
@@ -115,6 +105,8 @@ class ConditionalDiffusion:
         fields = space.align(history, "history").double()
         mean = fields.mean(0)
         scale = float((fields - mean).square().mean().sqrt())
+        if not scale > 0:
+            raise DataError(f"the {len(fields)} fields of the history are all alike: nothing is left to be learnt.")
         values = ((fields - mean) / scale).float()[:, None]
         hidden = replace(plan, augment=Hidden(masks, sigma / scale))
         rows = Fields(values, condition=torch.zeros(len(values), 2, *space.shape))
@@ -201,4 +193,4 @@ def _trained() -> ConditionalDiffusion:
     with fixed_threads():
         history = target.prior.sample(512, Rng(1))  # type: ignore[attr-defined]
         untrained = ConditionalDiffusion(net, 32, Levels(6))
-        return untrained.fit(target.space, history, 0.3, UniformMasks(), plan, Context(Rng(2)))
+        return untrained.fit(target.space, history, 0.3, SPARSE, plan, Context(Rng(2)))

@@ -20,7 +20,7 @@ from posteriori.core.run import Context
 from posteriori.core.target import Inverse
 from posteriori.core.threads import fixed_threads
 from posteriori.domains.geography.exactness import Asked, Exactness, judge, target_of
-from posteriori.inference.conditional_diffusion import ConditionalDiffusion, UniformMasks
+from posteriori.inference.conditional_diffusion import SPARSE, ConditionalDiffusion
 from posteriori.inference.exact import Exact
 from posteriori.inference.mixture_exact import Conditioned, conditioned
 from posteriori.inference.plug_in.ddrm import DDRM
@@ -84,7 +84,7 @@ def conditional(law: GaussianField, sigma: float, fields: int, passes: int, draw
     history = law.sample(fields, context.rng.child("history"))
     plan = Plan(epochs=passes, batch=64, rate=3e-3, schedule=Cosine(0.05), average=0.99)
     untrained = ConditionalDiffusion(net, draws)
-    return untrained.fit(law.space, history, sigma, UniformMasks(), plan, context.child("training"))
+    return untrained.fit(law.space, history, sigma, SPARSE, plan, context.child("training"))
 
 
 def plugged(draws: int, selects: bool) -> dict[str, Method]:

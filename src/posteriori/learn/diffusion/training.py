@@ -92,10 +92,18 @@ class LogUniform:
 
 @dataclass(frozen=True)
 class HiddenCells:
-    """Cells kept independently, with a share that is uniform on [low, high], another one for each mask."""
+    """Cells kept independently, with a share that is uniform on [low, high], another one for each mask.
+
+    Raises:
+        OptionError: shares that are not in order in [0, 1].
+    """
 
     low: float = 0.5
     high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high <= 1:
+            raise OptionError(f"low={self.low}, high={self.high}: shares of kept cells need 0 <= low <= high <= 1.")
 
     def __call__(self, shape: tuple[int, ...], rng: Rng) -> Tensor:
         """True where kept, (n, y, x)."""
