@@ -118,7 +118,12 @@ def test_files_of_points_and_districts_are_joined_by_key(tmp_path: Path) -> None
     )  # fmt: skip
     places = geopandas.GeoDataFrame({"pm": [3.0]}, geometry=[shapely.Point(5e5, 5e6)], crs=32633)
     places.to_file(tmp_path / "p.geojson", driver="GeoJSON")
-    assert read_points(tmp_path / "p.geojson", "pm", 1.0).values.tolist() == [3.0]
+    assert read_points(tmp_path / "p.geojson", "pm", 1.0, crs="EPSG:32633").values.tolist() == [3.0]
+    with pytest.raises(DataError, match="is in EPSG:32633, not EPSG:32634"):
+        read_points(tmp_path / "p.geojson", "pm", 1.0, crs="EPSG:32634")
+    (tmp_path / "map.csv").write_text("x,y,pm\n500000,5000000,3\n")
+    assert read_points(tmp_path / "map.csv", "pm", 1.0).crs is None
+    assert read_points(tmp_path / "map.csv", "pm", 1.0, crs="EPSG:32633").crs == as_wkt("EPSG:32633")
 
 
 BAD: dict[str, tuple[Callable[[], Any], type[PosterioriError], str]] = {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from posteriori.core import optional
 from posteriori.core.errors import DataError, ShapeError
-from posteriori.core.map_grid import WGS84, as_wkt, crs_name
+from posteriori.core.map_grid import WGS84, as_wkt, crs_name, same_crs
 from posteriori.domains.geography.grids import transformed
 
 Floats = NDArray[np.float64]
@@ -117,10 +117,10 @@ def read_points(
     Args:
         value: column of the values [unit]. sd: column of their standard deviations, or one number for all.
         key: column of ids; the number of the row without.
-        crs: of a CSV with columns x and y, as WKT or "EPSG:…".
+        crs: as WKT or "EPSG:…", where the file does not tell: of a CSV with columns x and y above all.
 
     Raises:
-        DataError: no such file or column, rows that are no points, or numbers that are none.
+        DataError: no such file or column, rows that are no points, numbers that are none, or a file in another system.
     """
     path = Path(path)
     frame, system = _table(path)
@@ -135,13 +135,16 @@ def read_points(
                 f"{path.name} has the columns {list(frame.columns)}; longitude and latitude (or x and y) are needed."
             )
         x, y = (_numbers(frame, lower[name], path) for name in pair)
-        known = WGS84 if pair[0] != "x" else None
-        system = as_wkt(crs) if crs is not None else known
+        if pair[0] != "x" and crs is None:
+            system = WGS84
     else:
         kinds = sorted(set(frame["geometry"].geom_type.astype(str)))
         if kinds != ["Point"]:
             raise DataError(f"{path.name} holds {', '.join(kinds)}; points are needed (regions: read_districts).")
         x, y = (np.asarray(getattr(frame["geometry"], axis), np.float64) for axis in ("x", "y"))
+    if crs is not None and system is not None and not same_crs(system, as_wkt(crs)):
+        raise DataError(f"{path.name} is in {crs_name(system)}, not {crs_name(crs)}; leave crs out, then in_crs(…).")
+    system = as_wkt(crs) if system is None and crs is not None else system
     errors = _numbers(frame, sd, path) if isinstance(sd, str) else np.full(len(frame), float(sd))
     ids = _ids(frame, key, path)
     return Points(path.stem, ids, x, y, _numbers(frame, value, path), errors, unit, system)
