@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ from posteriori.core.raster import Layers, Raster
 from posteriori.core.run import Context
 from posteriori.domains.geography.daily_cycle import DailyCycle
 from posteriori.domains.geography.forecast_contest import LINEAR_INVERSE, OURS, Contest
+from posteriori.domains.geography.forecast_question import series_of
 from posteriori.domains.geography.forecasting import Series, simple, trial
 from posteriori.domains.geography.moving_weather import MovingWeather
 from posteriori.domains.geography.persistence import damped, kept
-from posteriori.domains.geography.raster import MapGrid, write_raster
-from posteriori.domains.geography.studies.temperature import START, Study, series_of
+from posteriori.domains.geography.raster import MapGrid, read_raster, write_raster
+from posteriori.domains.geography.studies.temperature import START, Study
 
 
 def small() -> MovingWeather:
@@ -82,11 +84,21 @@ def test_the_law_of_made_up_weather_is_that_of_its_courses() -> None:
     assert float(z.square().mean()) == pytest.approx(1.0, abs=0.15)
 
 
+def _spoilt(fields: torch.Tensor, cases: torch.Tensor) -> torch.Tensor:
+    """The same fields, those of the cases ten degrees off and twice as rough."""
+    other = fields.clone()
+    other[cases.unique()] = 2 * other[cases.unique()] + 10
+    return other
+
+
 def test_a_trial_scores_each_stretch_by_laws_that_have_not_seen_it() -> None:
     made = series()
-    found = trial(made, torch.arange(200), 3, simple, 3, 10.0)
+    asked = torch.arange(200), 3, simple, 3, 10.0
+    found = trial(made, *asked)
     assert set(found.crps) == {"climatology", "anomaly persistence", "damped"}
-    assert found.best == min(found.crps, key=found.crps.__getitem__)
+    seen = trial(replace(made, fields=_spoilt(made.fields, found.cases[found.fold == 0])), *asked)
+    assert torch.equal(seen.spread["damped"][0], found.spread["damped"][0])
+    assert not torch.equal(seen.spread["damped"][1], found.spread["damped"][1])
     assert len(found.fold) == len(found.errors["damped"]) == len(found.cases)
     assert 0.5 < found.factor("damped") < 3
 
@@ -133,6 +145,12 @@ def test_hours_that_leave_nothing_to_learn_or_to_test_are_refused(
         Study(data=path, last_train=last, first_test=first)(Context(Rng(0)))
 
 
+def test_too_few_days_to_judge_are_refused_before_the_work(tmp_path: Path) -> None:
+    write_raster(raster(300), tmp_path / "t.nc")
+    with pytest.raises(DataError, match=r"24 h after another .* 2 block\(s\) of 24 h"):
+        Study(data=tmp_path / "t.nc", last_train=200, first_test=245)(Context(Rng(0)))
+
+
 def test_a_threshold_that_is_never_crossed_is_refused(tmp_path: Path) -> None:
     write_raster(raster(300), tmp_path / "t.nc")
     with pytest.raises(OptionError, match=r"thresholds=1e\+06 is never crossed"):
@@ -147,6 +165,12 @@ def test_the_study_runs_on_a_file_and_writes_a_raster_ahead(tmp_path: Path) -> N
     assert outcome.scores["crps_over_climatology"] < 1  # type: ignore[operator]
     assert outcome.posterior is not None
     outcome.files["forecast.nc"](tmp_path / "ahead.nc")
-    assert (tmp_path / "ahead.nc").exists()
+    mean, then = read_raster(tmp_path / "ahead.nc", "t_mean"), START + np.timedelta64(302, "h")
+    assert mean.grid.shape == (6, 7)
+    assert mean.times.tolist() == [then.tolist()]
+    assert abs(mean.values - outcome.posterior.center().numpy()).max() < 1e-9
+    for level in outcome.scores["thresholds"].split(", "):  # type: ignore[union-attr]
+        chance = read_raster(tmp_path / "ahead.nc", f"t_above_{level.split()[0]}").values
+        assert 0 <= chance.min() < chance.max() <= 1
     for picture in outcome.pictures.values():
         picture()

@@ -159,11 +159,17 @@ class Contest:
         history = on_grid(self.blend.errors, mask)
         tapers = [Localisation((length,)) for length in TAPERS if length < 2 * max(mask.shape)]
         taper = choose(space, history, tapers, blocks=4).best
-        memory.require(
-            3 * 8 * space.size**2, f"errors of {space.size} cells that go together", "cut or coarsen the fields"
-        )
         covariance = LocalisedCovariance(space, self.blend.factor * space.flat(history), taper).dense()
         return Gaussian(space, on_grid(means, mask), DenseCovariance(covariance), problems={"case": None})
+
+
+def require_room(space: Space) -> None:
+    """Go on only when the joint law of the errors of all cells of ``space`` fits.
+
+    Raises:
+        MemoryBudgetError: it does not.
+    """
+    memory.require(3 * 8 * space.size**2, f"errors of {space.size} cells that go together", "cut or coarsen the fields")
 
 
 def _blended(errors: Mapping[str, Tensor], laws: Mapping[str, Law], fold: Tensor, cases: Tensor) -> Blend:

@@ -13,17 +13,25 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from posteriori.audit.rasters.splits import hours, time_blocks, time_split
+from posteriori.audit.rasters.splits import time_blocks
 from posteriori.audit.reliability import reliability_curve
 from posteriori.audit.report import Figure, Gate, Report
 from posteriori.audit.scores import brier
-from posteriori.core.errors import DataError, OptionError
+from posteriori.core.errors import OptionError
 from posteriori.core.gaussian import Gaussian
-from posteriori.core.random import Rng
-from posteriori.core.raster import Kind, Layers, Raster
+from posteriori.core.raster import Layers, Raster
 from posteriori.core.run import Context, digest, references
 from posteriori.domains.geography import forecast_pictures as draw
-from posteriori.domains.geography.forecast_contest import LINEAR_INVERSE, OURS, PERSISTENCE, REPAIRED, Contest, Forecast
+from posteriori.domains.geography.forecast_contest import (
+    LINEAR_INVERSE,
+    OURS,
+    PERSISTENCE,
+    REPAIRED,
+    Contest,
+    Forecast,
+    require_room,
+)
+from posteriori.domains.geography.forecast_question import cases_of, require_crossed, series_of, split, usual_levels
 from posteriori.domains.geography.forecast_scores import Judged, cell_shares, exceedance
 from posteriori.domains.geography.forecasting import Series, on_grid
 from posteriori.domains.geography.maps import Panel, maps_picture
@@ -39,8 +47,6 @@ if TYPE_CHECKING:
 
 HOURS = 600
 """Fields of the made-up weather."""
-SHARE = 0.72
-"""Of the fields, from the first on, that are learnt from where no hour is given."""
 START = np.datetime64("2019-03-01T00:00:00")
 EXACT = "exact law"
 RANKS = 20
@@ -91,8 +97,10 @@ class Study:
             raise OptionError(
                 f"leads={','.join(f'{lead:g}' for lead in self.leads)} must be positive numbers of hours."
             )
-        if not 2 <= self.folds <= 20 or not 50 <= self.draws <= 10_000:
-            raise OptionError(f"folds={self.folds}, draws={self.draws}: 2 to 20, and 50 to 10,000.")
+        if not 2 <= self.folds <= 20:
+            raise OptionError(f"folds={self.folds} stretches left out in turn; give 2 to 20.")
+        if not 50 <= self.draws <= 10_000:
+            raise OptionError(f"draws={self.draws} behind each probability; give 50 to 10,000.")
 
     def __call__(self, context: Context) -> Outcome:
         """Learn on the past, forecast the later fields, judge."""
@@ -122,15 +130,15 @@ class _Findings:
     @staticmethod
     def of(study: Study, raster: Raster, weather: MovingWeather | None, context: Context) -> _Findings:
         series = series_of(raster)
-        _require_crossed(study.thresholds, series, raster.unit)
-        within, test = _split(study, series)
+        require_crossed(study.thresholds, series, raster.unit)
+        within, test = split(series, study.last_train, study.first_test, study.gap)
         others = () if study.quick else tuple(lead for lead in study.leads if lead != study.lead)
         rng, by_lead = context.rng, {}
-        for lead in context.progress(sorted((*others, study.lead)), "leads"):
+        space = replace(raster.space, mask=None if bool(series.mask.all()) else series.mask)
+        require_room(space)
+        to_judge = {lead: cases_of(series, test, lead, study.block) for lead in sorted((*others, study.lead))}
+        for lead, cases in context.progress(list(to_judge.items()), "leads"):
             contest = Contest.learnt(series, within, lead, study.folds, study.gap)
-            cases = series.pairs(test, contest.past.ahead)
-            if not len(cases):
-                raise DataError(f"no field {lead:g} h after another from hour {float(series.hours[test[0]]):g} on.")
             forecasts = contest.forecasts(cases)
             if weather is not None:
                 forecasts[EXACT] = _exact(weather, series, cases)
@@ -141,9 +149,8 @@ class _Findings:
             if lead == study.lead:
                 found = contest, cases, judged
         contest, cases, judged = found
-        space = replace(raster.space, mask=None if bool(series.mask.all()) else series.mask)
         posterior = contest.posterior(space, judged.forecasts[OURS].mean)
-        levels = study.thresholds or _levels(series.fields[within])
+        levels = study.thresholds or usual_levels(series.fields[within])
         draws = study.draws // 2 if study.quick else study.draws
         probabilities = {
             level: exceedance(posterior, level, draws, rng.child("exceedance", str(level))) for level in levels
@@ -225,7 +232,7 @@ class _Findings:
         found = {f"{name}_mean": law.center(), f"{name}_std": law.spread()}
         rasters = [here.derived(key, _defined(field, mask)[None]) for key, field in found.items()]
         for level in self.probabilities:
-            chance = exceedance(law, level, self.study.draws, Rng(0).child("ahead", str(level)))
+            chance = exceedance(law, level, self.study.draws, self.judged.rng.child("ahead", str(level)))
             rasters.append(here.derived(f"{name}_above_{level:g}", _defined(chance, mask)[None], "1"))
         write_rasters(rasters, path)
 
@@ -301,35 +308,6 @@ class _Findings:
         return panels
 
 
-def series_of(raster: Raster) -> Series:
-    """The fields of a raster in time, at cells that are observed always; cells that never are, are left out.
-
-    Raises:
-        DataError: layers without times, nothing observed, or cells with gaps now and then.
-    """
-    if not raster.layers.timed or len(raster.times) < 4:
-        raise DataError(
-            f"{raster.name} has {len(raster.stored)} layer(s){'' if raster.layers.timed else ' without times'}; a "
-            "forecast needs at least four fields with times, such as a NetCDF file or a Zarr store has."
-        )
-    ever, always = raster.observed.any(0), raster.observed.all(0)
-    if not ever.any():
-        raise DataError(f"{raster.name} has no value at all; check nodata and the variable.")
-    if raster.kind.classes or raster.kind is Kind.CIRCULAR:
-        raise DataError(f"{raster.name} is {raster.kind.value}; this forecast is for continuous quantities.")
-    if min(raster.grid.shape) < 4:
-        raise DataError(f"{raster.name} has {raster.grid.shape} cells; slopes need four along each side.")
-    if (ever & ~always).any():
-        count = int((ever & ~always).sum())
-        raise DataError(
-            f"{count} cells of {raster.name} have gaps; fill them first: posteriori run geography/gap-filling."
-        )
-    times = raster.times
-    midnight = (times[0] - times[0].astype("datetime64[D]")) / np.timedelta64(1, "h")
-    mask = torch.from_numpy(always)
-    return Series(torch.from_numpy(hours(times) + midnight), torch.from_numpy(raster.values)[:, mask], mask)
-
-
 def _made_up(context: Context) -> tuple[MovingWeather, Raster]:
     weather, grid = over_the_dem()
     _, fields = weather.fields(HOURS, context.rng.child("weather"))
@@ -345,47 +323,6 @@ def _exact(weather: MovingWeather, series: Series, cases: Tensor) -> Forecast:
     anomalies = series.fields[now] - weather.cycle(series.hours[now])
     mean = weather.cycle(series.hours[then]) + anomalies @ carried.mT
     return Forecast(mean, covariance.diagonal().sqrt())
-
-
-def _split(study: Study, series: Series) -> tuple[Tensor, Tensor]:
-    """Positions to learn from and to forecast from, more than the gap apart.
-
-    Raises:
-        OptionError: hours that are not in the file, or not in this order.
-    """
-    start, span = float(series.hours[0]), len(series.hours)
-    since = series.hours - start
-    last = study.last_train if study.last_train is not None else float(since[max(int(SHARE * span) - 1, 0)])
-    first = study.first_test if study.first_test is not None else last + study.gap + series.step
-    end = float(since[-1])
-    if not 0 < last < first < end:
-        raise OptionError(
-            f"last_train={last:g} and first_test={first:g} must lie in this order between hour 0 and hour {end:g} of "
-            f"the data; give others, or a smaller gap={study.gap:g}."
-        )
-    split = time_split(since.numpy(), last, first, study.gap)
-    return split.train, split.test
-
-
-def _require_crossed(levels: tuple[float, ...], series: Series, unit: str) -> None:
-    """Go on only when each level lies within the data, so that exceeding it can be judged.
-
-    Raises:
-        OptionError: one does not; most often it is in another unit.
-    """
-    low, high = float(series.fields.min()), float(series.fields.max())
-    for level in levels:
-        if not low < level < high:
-            raise OptionError(
-                f"thresholds={level:g} is never crossed: the data lie between {low:g} and {high:g} {unit}."
-            )
-
-
-def _levels(past: Tensor) -> tuple[float, ...]:
-    """The 10 % and 90 % points of all values of the past, to three digits of their distance."""
-    low, high = np.quantile(past.numpy(), [0.1, 0.9])
-    digits = int(2 - np.floor(np.log10(max(high - low, 1e-12))))
-    return (round(float(low), digits), round(float(high), digits))
 
 
 def _defined(field: Tensor, mask: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
