@@ -11,7 +11,7 @@ from torch import Tensor
 from posteriori.core.draws import Draws
 from posteriori.core.run import Context
 from posteriori.core.target import Inverse, Target
-from posteriori.inference.plug_in.question import Levels, linear_question, require
+from posteriori.inference.plug_in.question import Levels, descent, linear_question, require
 from posteriori.inference.plug_in.small_question import regimes
 
 TINY = 1e-10
@@ -65,17 +65,17 @@ class DDRM:
             seen = s > TINY * s[0]
             datum = torch.zeros(*asked.data.shape[:-1], len(right), dtype=torch.float64)
             error = torch.full((len(right),), torch.inf, dtype=torch.float64)
-            k = int(seen.sum())
-            datum[..., :k] = ((weight * asked.data) @ left)[..., :k] / s[:k]
-            error[:k] = 1 / s[:k]
+            rank = int(seen.sum())
+            datum[..., :rank] = ((weight * asked.data) @ left)[..., :rank] / s[:rank]
+            error[:rank] = 1 / s[:rank]
             first = (sigmas[0].square() - error.square()).clamp_min(0.0).sqrt()
             mean = torch.where(error < sigmas[0], datum, (asked.mean @ right.mT).expand(datum.shape))
             noise = rng.child("start").normal((self.draws, *datum.shape), datum)
             x = mean + torch.where(error < sigmas[0], first, sigmas[0]) * noise
-            for i in context.progress(range(len(sigmas) - 1), "denoising", len(sigmas) - 1):
-                x0 = asked.denoise(x @ right, sigmas[i]) @ right.mT
-                fresh = rng.child("step", i).normal(x.shape, x)
-                x = self._step(x, x0, datum, error, (sigmas[i], sigmas[i + 1]), fresh)
+            for k, now, then in descent(sigmas, context):
+                x0 = asked.denoise(x @ right, now) @ right.mT
+                fresh = rng.child("step", k).normal(x.shape, x)
+                x = self._step(x, x0, datum, error, (now, then), fresh)
         return asked.rows_as_draws(x @ right)
 
     def _step(

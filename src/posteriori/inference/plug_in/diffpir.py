@@ -11,7 +11,7 @@ from posteriori.core.covariance import cholesky
 from posteriori.core.draws import Draws
 from posteriori.core.run import Context
 from posteriori.core.target import Inverse, Target
-from posteriori.inference.plug_in.question import Levels, linear_question, require
+from posteriori.inference.plug_in.question import Levels, descent, linear_question, require
 from posteriori.inference.plug_in.reference import solved
 from posteriori.inference.plug_in.small_question import regimes
 
@@ -59,8 +59,7 @@ class DiffPIR:
         sigmas = self.levels.of(asked.scale)
         x = asked.start(self.draws, sigmas[0], rng.child("start"))
         with torch.no_grad():
-            for k in context.progress(range(len(sigmas) - 1), "denoising", len(sigmas) - 1):
-                now, then = sigmas[k], sigmas[k + 1]
+            for k, now, then in descent(sigmas, context):
                 x0, r2 = asked.denoise(x, now), now.square() / self.strength
                 factor = cholesky(torch.diag(asked.variance) + r2 * asked.rows @ asked.rows.mT)
                 x0 = x0 + r2 * solved(factor, asked.data - asked.predict(x0)) @ asked.rows

@@ -11,7 +11,7 @@ from posteriori.core.draws import Draws
 from posteriori.core.run import Context
 from posteriori.core.target import Inverse, Target
 from posteriori.inference.plug_in.ancestral import ancestral
-from posteriori.inference.plug_in.question import Levels, question, require, with_slope
+from posteriori.inference.plug_in.question import Levels, descent, question, require, with_slope
 from posteriori.inference.plug_in.small_question import regimes
 
 
@@ -54,17 +54,20 @@ class DPS:
         asked, rng = question(target, "DPS", context.rng), context.rng
         sigmas = self.levels.of(asked.scale)
         x = asked.start(self.draws, sigmas[0], rng.child("start"))
-        data = asked.data.expand(*x.shape[:-1], -1).reshape(-1, asked.data.shape[-1])
-        for k in context.progress(range(len(sigmas) - 1), "denoising", len(sigmas) - 1):
-            now, then = sigmas[k] / asked.scale, sigmas[k + 1] / asked.scale
+        data = asked.data_of(x)
+        for k, now, then in descent(sigmas, context):
 
-            def misfit(point: Tensor, at: slice, k: int = k) -> tuple[Tensor, Tensor]:
-                x0 = asked.denoise(point, sigmas[k])
+            def misfit(point: Tensor, at: slice, now: Tensor = now) -> tuple[Tensor, Tensor]:
+                x0 = asked.denoise(point, now)
                 return x0, (data[at] - asked.predict(x0)).square().sum(-1).clamp_min(1e-300).sqrt()
 
             x0, slope = with_slope(misfit, x)
-            size = self.strength * asked.scale * ((1 + now.square()) * (1 + then.square())).sqrt()
-            x = ancestral(x, x0, sigmas[k], sigmas[k + 1], rng.child("step", k)) - size * slope
+            size = (
+                self.strength
+                * asked.scale
+                * ((1 + (now / asked.scale).square()) * (1 + (then / asked.scale).square())).sqrt()
+            )
+            x = ancestral(x, x0, now, then, rng.child("step", k)) - size * slope
         return asked.rows_as_draws(x)
 
     @staticmethod

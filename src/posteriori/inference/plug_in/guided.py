@@ -11,7 +11,7 @@ from posteriori.core.draws import Draws
 from posteriori.core.prior import GaussianLaw
 from posteriori.core.run import Context
 from posteriori.core.target import Inverse, Target
-from posteriori.inference.plug_in.question import Levels, linear_question, question, require
+from posteriori.inference.plug_in.question import Levels, descent, linear_question, question, require
 from posteriori.inference.plug_in.reference import reference_of, seen_near
 from posteriori.inference.plug_in.small_question import regimes
 from posteriori.inference.plug_in.twisted import Walk
@@ -57,10 +57,10 @@ class Guided:
             reference = reference_of(asked, self.reference, rng)
             walk = Walk(asked, reference)
             x, _, _ = walk.begin(self.draws, sigmas[0], rng.child("begin"))
-            for k in context.progress(range(len(sigmas) - 1), "denoising", len(sigmas) - 1):
-                x0 = asked.denoise(x, sigmas[k])
+            for k, now, then in descent(sigmas, context):
+                x0 = asked.denoise(x, now)
                 seen = seen_near(asked, reference, x0)
-                x, _ = walk.step(x, x0, seen, sigmas[k], sigmas[k + 1], rng.child("step", k))
+                x, _ = walk.step(x, x0, seen, now, then, rng.child("step", k))
         return asked.rows_as_draws(x)
 
     @staticmethod

@@ -67,7 +67,7 @@ def _given_data(asked: LinearQuestion, x: Tensor, sigma: Tensor) -> Tensor:
     """x̂₀ of ``x`` and the data."""
     r2 = (sigma * asked.scale).square() / (sigma.square() + asked.scale**2)
     factor = cholesky(torch.diag(asked.variance) + r2 * asked.rows @ asked.rows.mT)
-    data = asked.data.expand(*x.shape[:-1], -1).reshape(-1, asked.data.shape[-1])
+    data = asked.data_of(x)
 
     def pulled(point: Tensor, at: slice) -> tuple[Tensor, Tensor]:
         x0 = asked.denoise(point, sigma)

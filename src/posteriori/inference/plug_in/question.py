@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from posteriori.core.errors import OptionError, UnanswerableError
 from posteriori.core.noise import Normal
 from posteriori.core.prior import Denoiser, Samples
 from posteriori.core.random import Rng
+from posteriori.core.run import Context
 from posteriori.core.target import Inverse, Target
 from posteriori.learn.diffusion.schedule import karras
 
@@ -75,6 +76,10 @@ class Question:
         """Fields of noise around the prior's mean, (n, *problem, cells)."""
         shape = (n, *self.data.shape[:-1], len(self.mean))
         return self.mean + sigma * rng.normal(shape, self.mean)
+
+    def data_of(self, x: Tensor) -> Tensor:
+        """The data of each flat field of ``x`` (*batch, n), one a row, (rows, m)."""
+        return self.data.expand(*x.shape[:-1], -1).reshape(-1, self.data.shape[-1])
 
     def predict(self, x: Tensor) -> Tensor:
         """The operator of flat fields, (*batch, m)."""
@@ -144,6 +149,12 @@ def linear_question(target: Target, who: str, rng: Rng) -> LinearQuestion:
         rows = operator.rows(asked.mean).double()
         data = asked.data - operator.codomain.flat(operator.offset(asked.mean))
     return LinearQuestion(asked.target, asked.prior, data, asked.variance, asked.mean, asked.scale, rows)
+
+
+def descent(sigmas: Tensor, context: Context) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Steps from each level to the next, told of as they go: (number, σ now, σ then)."""
+    for k in context.progress(range(len(sigmas) - 1), "denoising", len(sigmas) - 1):
+        yield k, sigmas[k], sigmas[k + 1]
 
 
 def with_slope(f: Callable[[Tensor, slice], tuple[Tensor, Tensor]], x: Tensor) -> tuple[Tensor, Tensor]:

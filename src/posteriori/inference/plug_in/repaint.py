@@ -13,7 +13,7 @@ from posteriori.core.operator import Selection
 from posteriori.core.run import Context
 from posteriori.core.target import Inverse, Target
 from posteriori.inference.plug_in.ancestral import ancestral
-from posteriori.inference.plug_in.question import Levels, linear_question, require
+from posteriori.inference.plug_in.question import Levels, descent, linear_question, require
 from posteriori.inference.plug_in.small_question import regimes
 
 
@@ -63,8 +63,7 @@ class RePaint:
         error = asked.variance.sqrt() * rng.child("error").normal((*x.shape[:-1], len(asked.variance)), x)
         data = asked.data + error
         with torch.no_grad():
-            for k in context.progress(range(len(sigmas) - 1), "denoising", len(sigmas) - 1):
-                now, then = sigmas[k], sigmas[k + 1]
+            for k, now, then in descent(sigmas, context):
                 for again in range(self.repeats if float(then) > 0 else 1):
                     own = rng.child("step", k, again)
                     if again:

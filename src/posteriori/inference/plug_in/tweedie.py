@@ -64,9 +64,8 @@ class Tweedie:
         start = asked.start(self.draws, sigmas[0], context.rng.child("start"))
 
         def given_data(x: Tensor, sigma: Tensor) -> Tensor:
-            data = asked.data.expand(*x.shape[:-1], -1).reshape(-1, asked.data.shape[-1])
             flat = x.reshape(-1, x.shape[-1])
-            pieces = zip(flat.split(AT_ONCE), data.split(AT_ONCE), strict=True)
+            pieces = zip(flat.split(AT_ONCE), asked.data_of(x).split(AT_ONCE), strict=True)
             return torch.cat([_moved(asked, a, y, sigma, self.gradients) for a, y in pieces]).reshape(x.shape)
 
         return asked.rows_as_draws(solve(given_data, start / sigmas[0], sigmas, self.solver, context.rng))

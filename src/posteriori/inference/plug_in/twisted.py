@@ -15,7 +15,7 @@ from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.core.target import Inverse, Target
 from posteriori.core.weights import ess, normalised
-from posteriori.inference.plug_in.question import Levels, Question, linear_question, question, require
+from posteriori.inference.plug_in.question import Levels, Question, descent, linear_question, question, require
 from posteriori.inference.plug_in.reference import (
     Reference,
     Seen,
@@ -99,14 +99,14 @@ def run(asked: Question, method: Twisted, context: Context) -> tuple[Tensor, Ten
     x, expected, evidence = walk.begin(method.particles, sigmas[0], rng.child("begin"))
     log_w = torch.zeros(x.shape[:-1], dtype=torch.float64)
     variance = torch.zeros_like(evidence)
-    for k in context.progress(range(len(sigmas) - 1), "denoising", len(sigmas) - 1):
+    for k, now, then in descent(sigmas, context):
         own = rng.child("step", k)
-        x0 = asked.denoise(x, sigmas[k])
+        x0 = asked.denoise(x, now)
         seen = seen_near(asked, reference, x0)
-        log_w = log_w + walk.surprise(seen, expected, sigmas[k])
+        log_w = log_w + walk.surprise(seen, expected, now)
         x, x0, seen, log_w, gained, spread = _drawn_anew(x, x0, seen, log_w, method.threshold, own)
         evidence, variance = evidence + gained, variance + spread
-        x, expected = walk.step(x, x0, seen, sigmas[k], sigmas[k + 1], own)
+        x, expected = walk.step(x, x0, seen, now, then, own)
     if not asked.target.operator.linear:
         log_w = log_w + walk.surprise(Seen(asked.predict(x), expected.rows), expected, sigmas[-1])
     gained, spread = _mean_weight(log_w)
