@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from posteriori.core.errors import DataError, OptionError, ShapeError
+from posteriori.core import memory
+from posteriori.core.errors import DataError, MemoryBudgetError, OptionError, ShapeError
 from posteriori.core.random import Rng
 from posteriori.core.raster import Kind, Layers, Raster
 from posteriori.core.run import Context
@@ -68,6 +69,14 @@ def test_the_law_is_found_again_from_samples_that_all_have_gaps() -> None:
     found = fit_gappy_gaussian(series, torch.arange(5.0), share=0.001)
     assert (found.mean - truth.mean).abs().max() < 0.08  # five standard errors
     assert (found.covariance - truth.covariance).norm() / truth.covariance.norm() < 0.08
+
+
+def test_patterns_of_gaps_that_do_not_fit_in_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    series = drawn(law(), Rng(1).normal((5, 50)))
+    series[2, ::2] = NAN
+    monkeypatch.setattr(memory, "available", lambda: 1000)
+    with pytest.raises(MemoryBudgetError, match="2 patterns of gaps in 5 times"):
+        fit_gappy_gaussian(series, torch.arange(5.0))
 
 
 def test_a_date_never_seen_follows_its_neighbours() -> None:

@@ -9,6 +9,7 @@ import torch
 from scipy.optimize import nnls
 from torch import Tensor
 
+from posteriori.core import memory
 from posteriori.core.covariance import cholesky
 from posteriori.core.errors import DataError
 
@@ -45,8 +46,14 @@ class Patterns:
         return torch.tensor([len(cells) for cells in self.members])
 
     def precisions(self, covariance: Tensor) -> Tensor:
-        """Inverse covariance of what is observed, zero elsewhere, (pattern, time, time)."""
-        n = len(covariance)
+        """Inverse covariance of what is observed, zero elsewhere, (pattern, time, time).
+
+        Raises:
+            MemoryBudgetError: too many patterns of too many times.
+        """
+        n, patterns = len(covariance), len(self.observed)
+        need = 4 * 8 * patterns * n**2
+        memory.require(need, f"{patterns} patterns of gaps in {n} times", "take fewer dates, or cut the stack")
         pieces = []
         for seen in self.observed.split(max(1, BATCH // n**2)):
             both = seen[:, :, None] & seen[:, None, :]
