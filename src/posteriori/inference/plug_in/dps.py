@@ -62,11 +62,8 @@ class DPS:
                 return x0, (data[at] - asked.predict(x0)).square().sum(-1).clamp_min(1e-300).sqrt()
 
             x0, slope = with_slope(misfit, x)
-            size = (
-                self.strength
-                * asked.scale
-                * ((1 + (now / asked.scale).square()) * (1 + (then / asked.scale).square())).sqrt()
-            )
+            a, b = now / asked.scale, then / asked.scale
+            size = self.strength * asked.scale * ((1 + a.square()) * (1 + b.square())).sqrt()
             x = ancestral(x, x0, now, then, rng.child("step", k)) - size * slope
         return asked.rows_as_draws(x)
 
