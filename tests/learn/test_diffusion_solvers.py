@@ -80,9 +80,13 @@ def test_noise_on_the_way_needs_a_stream() -> None:
 
 def test_levels_must_fall() -> None:
     with pytest.raises(OptionError, match="fall"):
-        solve(law(), Rng(0).normal((1, *SHAPE)), karras(4).flip(0))
+        solve(law(), Rng(0).normal((1, *SHAPE)), karras(4).flip(0), Heun())
     with pytest.raises(OptionError, match="low"):
         karras(4, 1.0, 0.5)
+    with pytest.raises(OptionError, match="finite"):
+        karras(4, 0.1, float("inf"))
+    with pytest.raises(OptionError, match="fall"):
+        solve(law(), Rng(0).normal((1, *SHAPE)), torch.tensor([float("nan"), 1.0]), Heun())
     with pytest.raises(OptionError, match="low"):
         geometric(0)
     with pytest.raises(OptionError, match="points"):

@@ -18,7 +18,7 @@ from posteriori.learn.diffusion.denoiser import Preconditioned, coefficients
 from posteriori.learn.diffusion.guidance import DropConditions, guided
 from posteriori.learn.diffusion.prior import DiffusionPrior
 from posteriori.learn.diffusion.schedule import geometric
-from posteriori.learn.diffusion.solvers import solve
+from posteriori.learn.diffusion.solvers import DPMSolver2M, solve
 from posteriori.learn.diffusion.training import Fields, LogUniform, NoiseLoss, train
 from posteriori.learn.diffusion.unet import UNet
 from posteriori.learn.network import load_net, save_net
@@ -110,6 +110,12 @@ def test_fields_that_cannot_be_used() -> None:
         Fields(good[:, 0])
     with pytest.raises(DataError, match="infinite"):
         Fields(good / 0.0)
+    with pytest.raises(ShapeError, match="condition"):
+        Fields(good, condition=torch.zeros(3, 1, 6, 5))
+    with pytest.raises(ShapeError, match="vector"):
+        Fields(good, vector=torch.zeros(2, 4))
+    with pytest.raises(DataError, match="condition has values"):
+        Fields(good, condition=torch.full((3, 1, 6, 6), torch.nan))
     with pytest.raises(DataError, match="no known cell"):
         Fields(torch.full_like(good, torch.nan)).rows()
     with pytest.raises(DataError, match="weights"):
@@ -146,7 +152,7 @@ def test_whole_fields_from_fields_that_always_have_gaps() -> None:
         fields = Fields(gappy if right else gappy.nan_to_num(0.0))
         fitted = train(Preconditioned(net, gappy=right), fields, plan, Context(), loss=loss)
         noise = Rng(9).normal((500, 1, 6, 6)).float()
-        spread.append(float(solve(fitted.net, noise, geometric(20, 0.02, 30.0)).var(0).mean()))
+        spread.append(float(solve(fitted.net, noise, geometric(20, 0.02, 30.0), DPMSolver2M()).var(0).mean()))
     assert spread[0] == pytest.approx(1.0, abs=0.25)
     assert spread[1] < 0.7
 

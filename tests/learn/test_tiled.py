@@ -21,7 +21,7 @@ from posteriori.core.store import Store
 from posteriori.core.tasks import workers
 from posteriori.learn.diffusion.denoiser import Preconditioned
 from posteriori.learn.diffusion.schedule import karras
-from posteriori.learn.diffusion.solvers import solve
+from posteriori.learn.diffusion.solvers import DPMSolver2M, solve
 from posteriori.learn.diffusion.tiled import Everywhere, room, solve_tiled
 from posteriori.learn.diffusion.tiling import Tiling, Window
 from posteriori.learn.diffusion.unet import UNet
@@ -142,7 +142,7 @@ def test_other_processes_give_the_same_bits(tmp_path: Path) -> None:
 
 def test_tiles_equal_the_whole_where_margins_cover_what_is_seen(tmp_path: Path) -> None:
     noise = cell_normal(Rng(5), slice(0, 70), slice(0, 83))
-    whole = solve(smooth, noise, karras(6))
+    whole = solve(smooth, noise, karras(6), DPMSolver2M())
     torch.testing.assert_close(drawn(tmp_path / "wide", Tiling((70, 83), 40, 16, REACH)), whole, atol=3e-6, rtol=0)
     assert (drawn(tmp_path / "narrow", Tiling((70, 83), 40, 16, 1)) - whole).abs().max() > 1e-3
 

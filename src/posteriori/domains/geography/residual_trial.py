@@ -14,7 +14,7 @@ from posteriori.core.run import Context
 from posteriori.learn.diffusion.context import ConvGRU, WithContext
 from posteriori.learn.diffusion.denoiser import Preconditioned
 from posteriori.learn.diffusion.schedule import karras
-from posteriori.learn.diffusion.solvers import solve
+from posteriori.learn.diffusion.solvers import DPMSolver2M, solve
 from posteriori.learn.diffusion.training import Fields, train
 from posteriori.learn.diffusion.unet import UNet
 from posteriori.learn.plan import Plan, Precision
@@ -86,7 +86,7 @@ def diffusion_over_gaussian(missed: Missed, keep: Callable[[Tensor], Tensor], co
     for steps in STEPS:
         noise = context.rng.child("noise").normal((MEMBERS, len(at), 1, *mask.shape)).float()
         denoise = partial(denoiser, condition=told[at].expand(MEMBERS, *told[at].shape))
-        r = solve(denoise, noise, karras(steps, LOW, HIGH))[:, :, 0].double()
+        r = solve(denoise, noise, karras(steps, LOW, HIGH), DPMSolver2M())[:, :, 0].double()
         for factor in FACTORS:
             members = keep(std * (r.mean(0) + factor * (r - r.mean(0))))
             scores.append(crps_fair(members[..., mask], error[:, mask]).mean())

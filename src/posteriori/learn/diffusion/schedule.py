@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import pi, sqrt
+from math import inf, pi, sqrt
 
 import torch
 from torch import Tensor
@@ -23,9 +23,9 @@ def karras(steps: int, low: float = 0.002, high: float = 80.0, rho: float = 7.0)
     Reference: Karras, Aittala, Aila & Laine (2022), Elucidating the design space of diffusion-based generative models,
     NeurIPS, eq. 5.
     """
-    if steps < 1 or not 0 < low < high or not rho > 0:
+    if steps < 1 or not 0 < low < high < inf or not 0 < rho < inf:
         raise OptionError(
-            f"steps={steps}, low={low}, high={high}, rho={rho}: at least one step, 0 < low < high, rho > 0."
+            f"steps={steps}, low={low}, high={high}, rho={rho}: at least one step, 0 < low < high, rho > 0, all finite."
         )
     share = torch.linspace(0, 1, steps, dtype=torch.float64)
     levels = (high ** (1 / rho) + share * (low ** (1 / rho) - high ** (1 / rho))) ** rho
@@ -38,8 +38,8 @@ def geometric(steps: int, low: float = 0.002, high: float = 80.0) -> Tensor:
     Raises:
         OptionError: levels that do not fall, or no steps.
     """
-    if steps < 1 or not 0 < low < high:
-        raise OptionError(f"steps={steps}, low={low}, high={high}: at least one step and 0 < low < high are needed.")
+    if steps < 1 or not 0 < low < high < inf:
+        raise OptionError(f"steps={steps}, low={low}, high={high}: at least one step and 0 < low < high < inf.")
     levels = high * (low / high) ** torch.linspace(0, 1, steps, dtype=torch.float64)
     return torch.cat([levels, levels.new_zeros(1)])
 

@@ -198,22 +198,20 @@ def advance(x: Tensor, now: Tensor, then: Tensor, seen: list[tuple[Tensor, Tenso
 
 
 @torch.no_grad()
-def solve(
-    denoiser: Denoise, noise: Tensor, sigmas: Tensor, solver: Solver | None = None, rng: Rng | None = None
-) -> Tensor:
+def solve(denoiser: Denoise, noise: Tensor, sigmas: Tensor, solver: Solver, rng: Rng | None = None) -> Tensor:
     """A sample for each standard normal ``noise`` (*batch, …), which is scaled by ``sigmas[0]``.
 
     Args:
         denoiser: (x, σ) → x̂₀; give conditions by ``functools.partial``.
         noise: standard normal.
         sigmas: falling levels, e.g. of :func:`posteriori.learn.diffusion.schedule.karras`.
-        solver: :class:`DPMSolver2M` without.
+        solver: of the way.
         rng: where the solver draws noise on the way.
 
     Raises:
         OptionError: levels that do not fall, or noise on the way without ``rng``.
     """
-    if sigmas.ndim != 1 or len(sigmas) < 2 or bool((sigmas.diff() >= 0).any()) or float(sigmas[-1]) < 0:
+    if sigmas.ndim != 1 or len(sigmas) < 2 or not bool((sigmas.diff() < 0).all()) or float(sigmas[-1]) < 0:
         raise OptionError(f"noise levels must fall to 0 or above in at least one step; {sigmas} were given.")
     start = sigmas[0].to(noise) * noise
-    return (solver or DPMSolver2M())(denoiser, start, sigmas, rng)
+    return solver(denoiser, start, sigmas, rng)

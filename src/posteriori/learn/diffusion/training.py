@@ -31,7 +31,8 @@ class Fields:
 
     Raises:
         ShapeError: parts that do not fit.
-        DataError: infinite values, a field without one known cell, or weights that are negative or not finite.
+        DataError: infinite values, a condition that is not finite, a field without one known cell, or weights that are
+            negative or not finite.
     """
 
     values: Tensor
@@ -44,6 +45,14 @@ class Fields:
             raise ShapeError(f"fields are (n, channel, y, x); {tuple(self.values.shape)} was given.")
         if bool(torch.isinf(self.values).any()):
             raise DataError(f"{int(torch.isinf(self.values).sum())} values are infinite; mark gaps by NaN.")
+        n, grid = len(self.values), self.values.shape[-2:]
+        for name, part, rest in (("condition", self.condition, grid), ("vector", self.vector, ())):
+            if part is None:
+                continue
+            if part.ndim != 2 + len(rest) or len(part) != n or part.shape[2:] != rest:
+                raise ShapeError(f"the {name} {tuple(part.shape)} must be {(n, 'k', *rest)}, one of each field.")
+            if not bool(torch.isfinite(part).all()):
+                raise DataError(f"the {name} has values that are not finite; give 0, and a channel that says where.")
 
     def rows(self) -> Batch:
         """(values, weight, condition, vector), gaps as 0 with weight 0, parts that are not given without channels."""
