@@ -60,6 +60,15 @@ def test_points_of_a_plane_are_exact() -> None:
     np.testing.assert_allclose(found, 2 + 0.3 * points[:, 0] - 1.5 * points[:, 1])
 
 
+def test_no_lines_no_points_and_no_latitudes_are_refused() -> None:
+    with pytest.raises(ShapeError, match="one at least"):
+        line_of_sight(GRID, np.zeros((0, 2)), np.zeros((0, 2)))
+    with pytest.raises(ShapeError, match="one at least"):
+        point_values(GRID, np.zeros((0, 2)))
+    with pytest.raises(ShapeError, match="no dim 'latitude'"):
+        cos_latitude(GRID)
+
+
 def test_what_leaves_the_grid_is_refused() -> None:
     with pytest.raises(DataError, match="leaves the grid"):
         line_of_sight(GRID, [[0.0, 0.0]], [[20.0, 1.0]])

@@ -44,7 +44,11 @@ def areal_means(domain: Space, regions: Tensor, weights: Tensor | None = None) -
 
 
 def blocks(domain: Space, size: int) -> Tensor:
-    """Regions of ``size`` × ``size`` × … cells, counted row by row; borders keep what is left of a block."""
+    """Regions of ``size`` × ``size`` × … cells, counted row by row; borders keep what is left of a block.
+
+    Raises:
+        OptionError: a size below one cell.
+    """
     if size < 1:
         raise OptionError(f"blocks of {size} cells; take at least 1.")
     whole = torch.zeros(domain.shape, dtype=torch.int64)
@@ -61,10 +65,10 @@ def cos_latitude(domain: Space, dim: str = "latitude") -> Tensor:
         ShapeError: the grid has no such dim.
         DataError: labels that are no latitudes inside the poles.
     """
+    if dim not in domain.dims:
+        raise ShapeError(f"{domain} has no dim {dim!r}; name the one that holds latitudes, of {domain.dims}.")
     latitude = centres(domain, dim)
-    if np.abs(latitude).max() >= 90:
+    if not np.abs(latitude).max() < 90:
         raise DataError(f"{dim} reaches {np.abs(latitude).max():g}; centres of cells lie inside (-90, 90) degrees.")
     w = torch.from_numpy(np.cos(np.deg2rad(latitude)))
-    if dim not in domain.dims:
-        raise ShapeError(f"{domain} has no dim {dim!r}.")
     return w.reshape([-1 if d == dim else 1 for d in domain.dims]).expand(domain.shape)

@@ -21,7 +21,7 @@ def line_of_sight(domain: Space, starts: ArrayLike, ends: ArrayLike, integral: b
 
     Args:
         domain: a grid of any number of dims; cells end halfway between their centres.
-        starts, ends: (lines, dims), in the labels of the grid's dims, in their order.
+        starts, ends: (lines, dims), in the labels of the grid's dims, in their order; one line at least.
         integral: ∫ field ds [unit of the field × unit of the labels] instead of the mean.
 
     Raises:
@@ -32,8 +32,8 @@ def line_of_sight(domain: Space, starts: ArrayLike, ends: ArrayLike, integral: b
     Phys. 12, 252.
     """
     a, b = (np.atleast_2d(np.asarray(points, np.float64)) for points in (starts, ends))
-    if a.shape != b.shape or a.shape[1] != len(domain.dims):
-        raise ShapeError(f"starts {a.shape} and ends {b.shape} must both be (lines, {len(domain.dims)}).")
+    if a.shape != b.shape or a.ndim != 2 or a.shape[1] != len(domain.dims) or not len(a):
+        raise ShapeError(f"starts {a.shape} and ends {b.shape} must both be (lines, {len(domain.dims)}), one at least.")
     edges = [_edges(domain, dim) for dim in domain.dims]
     flipped = [bool(centres(domain, dim)[0] > centres(domain, dim)[-1]) for dim in domain.dims]
     rows, columns, values = [], [], []

@@ -26,8 +26,8 @@ def point_values(domain: Space, points: ArrayLike) -> Sparse:
         DataError: a point beyond the outermost centres, or next to an undefined cell.
     """
     at = np.atleast_2d(np.asarray(points, np.float64))
-    if at.shape[1] != len(domain.dims):
-        raise ShapeError(f"points {at.shape} must be (points, {len(domain.dims)}), one column a dim.")
+    if at.ndim != 2 or at.shape[1] != len(domain.dims) or not len(at):
+        raise ShapeError(f"points {at.shape} must be (points, {len(domain.dims)}), one at least, one column a dim.")
     low, share = [], []
     for axis, dim in enumerate(domain.dims):
         place = _place(centres(domain, dim), at[:, axis], dim)
