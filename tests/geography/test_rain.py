@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,11 +14,13 @@ from posteriori.core.map_grid import MapGrid
 from posteriori.core.random import Rng
 from posteriori.core.raster import Layers, Raster
 from posteriori.core.run import Context
+from posteriori.domains.geography import rain_data
 from posteriori.domains.geography.motion import carried, inside, motion, origins
 from posteriori.domains.geography.rain_contest import Contest, wet_starts
 from posteriori.domains.geography.rain_data import FLOW, MadeUpRain, rain_of
 from posteriori.domains.geography.rain_law import case_of, learnt
 from posteriori.domains.geography.rain_scores import RainScores
+from posteriori.domains.geography.raster import read_raster
 from posteriori.domains.geography.steps import Steps, autoregression, bandpass, matched, noise
 from posteriori.domains.geography.studies.rain import Study
 
@@ -160,3 +164,20 @@ def test_what_is_no_rain_is_refused() -> None:
         Study(members=1)
     with pytest.raises(OptionError, match="thresholds"):
         Study(thresholds=(-1.0,))
+
+
+@pytest.mark.slow
+def test_study_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The posterior, the file and the pictures tell of the same members; cells fed from outside are gaps."""
+    monkeypatch.setattr(rain_data, "FRAMES", 48)
+    outcome = Study(members=8, quick=True)(Context(Rng(0)))
+    posterior, path = outcome.posterior, tmp_path / "forecast.nc"
+    assert isinstance(posterior, Draws)
+    assert posterior.space.mask is not None
+    outcome.files["forecast.nc"](path)
+    chance = read_raster(path, "rain_above_1").values[0]
+    known = posterior.space.mask.numpy()
+    assert np.array_equal(np.isnan(chance), ~known)
+    assert np.allclose(chance[known], (posterior.values >= 1).double().mean(0).numpy()[known])
+    for picture in outcome.pictures.values():
+        picture()
