@@ -85,13 +85,14 @@ def conserve_within(
     wanted = _checked(x, operator, values)
     domain = operator.domain
     flat = domain.flat(x.double())
-    v = torch.ones_like(flat[..., :]) if variance is None else domain.flat(domain.check(variance, "variance")).double()
+    v = torch.ones(domain.shape, dtype=flat.dtype) if variance is None else domain.check(variance, "variance").double()
+    v = domain.flat(v)
     if not bool((torch.isfinite(v) & (v > 0)).all()):
         raise OptionError("variances of the cells must be finite and positive.")
     rows = _disjoint(operator, flat)
     if rows is not None:
         rows.require_reachable(wanted, low, high)
-        found = rows.within(flat, wanted, v.expand(flat.shape[-1:]) if v.ndim == 1 else v, low, high)
+        found = rows.within(flat, wanted, v, low, high)
     else:
         sums = wanted - operator.codomain.flat(operator.offset(flat))
         found = _newton(operator.rows(flat), flat, sums, v, low, high)
