@@ -14,7 +14,7 @@ from posteriori.core.target import Inverse, Target
 from posteriori.inference.plug_in.question import Levels, descent, linear_question, question, require
 from posteriori.inference.plug_in.reference import reference_of, seen_near
 from posteriori.inference.plug_in.small_question import regimes
-from posteriori.inference.plug_in.twisted import Walk
+from posteriori.inference.plug_in.twisted import Twisted, Walk
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class Guided:
         "Exact for Gaussian priors alone: elsewhere the data weigh regimes by the reference's likelihood of their "
         "denoised mean, so their shares and the tails are off, and more steps do not mend it."
     )
+
+    references: ClassVar[tuple[str, ...]] = Twisted.references
 
     def __post_init__(self) -> None:
         require(self.draws >= 1, f"draws={self.draws}: at least 1.")
