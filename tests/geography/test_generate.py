@@ -24,7 +24,7 @@ from posteriori.domains.geography.generation_data import in_tiles, in_time
 from posteriori.domains.geography.generation_scores import downstream
 from posteriori.domains.geography.generator import Frame, eof_gaussian, loaded, trained
 from posteriori.domains.geography.raster import read_raster, write_raster
-from posteriori.domains.geography.studies.generate import Study
+from posteriori.domains.geography.studies.generate import SHIPPED, Study
 from posteriori.learn.diffusion.gaussian_denoiser import GaussianDenoiser
 
 
@@ -201,8 +201,16 @@ def test_what_cannot_be_generated_is_refused(tmp_path: Path) -> None:
         in_time(raster.select(np.arange(100)), 48.0, 12.0)
     with pytest.raises(OptionError, match="two gaps"):
         in_time(raster, 24, 12)
-    with pytest.raises(ShapeError, match="squares"):
-        in_tiles(raster.select([0]), 8)
+    with pytest.raises(ShapeError, match="smaller tile="):
+        in_tiles(raster.select([0]), 5000)
+    with pytest.raises(DataError, match="no law to learn"):
+        in_time(replace(raster, stored=np.ones_like(raster.stored)), 48, 12)
+    with pytest.raises(OptionError, match="data=FILE"):
+        Study(cells=(10, 10))
+    with pytest.raises(OptionError, match="give one of them"):
+        Study(weights=SHIPPED, fresh=True)
+    with pytest.raises(DataError, match="24 x 24 cells; these have 20 x 20"):
+        loaded(SHIPPED, in_tiles(load_dem(), 20), 16)
     with pytest.raises(OptionError, match="n=5"):
         Study(n=5)
     with pytest.raises(OptionError, match="width"):

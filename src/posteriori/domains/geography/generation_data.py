@@ -111,7 +111,8 @@ def in_tiles(raster: Raster, tile: int, room: int = 8) -> Sample:
     squares = [(i, j) for i in range(rows // side) for j in range(columns // side)]
     if 2 * len(squares) < FEWEST:
         raise ShapeError(
-            f"{raster.name} of {rows} x {columns} cells has {len(squares)} squares of {side}; 30 at least."
+            f"{raster.name} of {rows} x {columns} cells has {len(squares)} squares of {side} (tile={tile} and {room} "
+            f"between tiles); {FEWEST // 2} at least: give a smaller tile=, from 8, or a larger raster."
         )
     fields, mask = _complete(raster)
     if not bool(mask.all()):
@@ -154,4 +155,7 @@ def _complete(raster: Raster) -> tuple[Tensor, Tensor]:
             f"{int((ever & ~always).sum())} cells of {raster.name} have a value in some layers only; "
             "fill the gaps first (geography/gap-filling)."
         )
-    return torch.from_numpy(np.where(always, raster.values, 0.0)), torch.from_numpy(always)
+    values = np.where(always, raster.values, 0.0)
+    if not always.any() or np.ptp(values[:, always]) == 0:
+        raise DataError(f"{raster.name} has no two cells of different value: there is no law to learn.")
+    return torch.from_numpy(values), torch.from_numpy(always)

@@ -181,7 +181,7 @@ def loaded(path: Path, sample: Sample, width: int) -> Generator:
     """A generator that ``Generator.save`` wrote.
 
     Raises:
-        DataError: no such file, or weights of another net.
+        DataError: no such file, or weights of another net or of fields of another shape.
     """
     try:
         held = load_file(path)
@@ -191,6 +191,9 @@ def loaded(path: Path, sample: Sample, width: int) -> Generator:
         net.load_state_dict(held)
     except (OSError, SafetensorError, KeyError, RuntimeError) as problem:
         raise DataError(f"cannot use {path} as weights ({problem}); give weights.safetensors of a run.") from problem
+    if frame.root.shape != sample.shape:
+        learnt, given = (" x ".join(map(str, shape)) for shape in (frame.root.shape, sample.shape))
+        raise DataError(f"the weights of {path} generate fields of {learnt} cells; these have {given}.")
     return Generator(net.eval(), frame, _places(sample), torch.zeros(0), base)
 
 

@@ -25,8 +25,6 @@ from posteriori.domains.geography.raster import Raster, write_raster
 from posteriori.domains.study import Outcome, Score
 
 SHIPPED = Path(__file__).parents[1] / "tables" / "generator_dem.safetensors"
-WIDTH = 16
-STEPS = 2400
 SHARE = 0.4
 """Of the Gaussian law's distance that the generator may keep on the default data."""
 MOST = 2000
@@ -60,9 +58,9 @@ class Study:
     """Length of the blocks of time that are trained on and held out in turn [h; layers without times]."""
     gap: float = 4.0
     """Hours (layers) that held-out fields keep from training fields."""
-    steps: int = STEPS
+    steps: int = 2400
     """Most steps of training; held-back training blocks choose when to stop."""
-    width: int = WIDTH
+    width: int = 16
     """Channels of the network on its finest scale."""
     weights: Path | None = None
     """weights.safetensors of an earlier run on the same fields; none trains (for the default data weights ship)."""
@@ -80,6 +78,10 @@ class Study:
             raise OptionError(f"steps={self.steps}, width={self.width}: 1 to 100,000 steps; a multiple of 4 up to 128.")
         if self.hour is not None and not 0 <= self.hour < 24:
             raise OptionError(f"hour={self.hour:g} is no hour of the day; give 0 to below 24.")
+        if self.data is None and (self.variable is not None or self.cells or self.every != 1):
+            raise OptionError("variable=, cells= and every= choose parts of data=FILE, and none was given.")
+        if self.weights is not None and self.fresh:
+            raise OptionError("weights= takes what is trained, fresh= trains anew; give one of them.")
 
     def __call__(self, context: Context) -> Outcome:
         """Split, train, draw, judge."""
@@ -98,8 +100,14 @@ class Study:
         if self.hour is not None:
             asked = generator.draw(n, sample.shape, torch.full((n,), self.hour), context.rng.child("asked"))
         findings = _Findings.of(sample, generator, fields, context)
-        own = self.data is None and self.weights is None and (self.tile, self.width, self.steps) == (24, WIDTH, STEPS)
-        return findings.outcome(asked, training, own)
+        short = self.fresh and self.quick
+        return findings.outcome(asked, training, self._default and self.weights is None and not short)
+
+    @property
+    def _default(self) -> bool:
+        """Whether this is the question for which weights ship."""
+        asked = (self.data, self.tile, self.width, self.steps)
+        return asked == (Study.data, Study.tile, Study.width, Study.steps)
 
     def _sample(self) -> Sample:
         if self.data is None:
@@ -110,8 +118,7 @@ class Study:
     def _generator(self, sample: Sample, context: Context) -> Generator:
         if self.weights is not None:
             return loaded(self.weights, sample, self.width)
-        default = self.data is None and (self.tile, self.width, self.steps) == (24, WIDTH, STEPS)
-        if default and not self.fresh:
+        if self._default and not self.fresh:
             return loaded(SHIPPED, sample, self.width)
         steps = max(1, self.steps // 10) if self.quick else self.steps
         return trained(sample, steps, self.width, context.child("training"))
