@@ -93,6 +93,14 @@ def test_ancestors_are_counted_and_lend_no_false_couplings() -> None:
     assert bool(fooled.linear.any())
 
 
+def test_few_lineages_are_split_and_a_single_one_is_refused() -> None:
+    space, x, weights = far_modes().space, Rng(0).normal((40, 2)), torch.ones(40, dtype=torch.float64)
+    for seed in range(6):  # with two lineages chance puts both on one side in two of three
+        assert Families((1,), ()).tried(space, x, weights, torch.arange(40) % 2, Rng(seed))
+    with pytest.raises(UnanswerableError, match="descend from one"):
+        Families((1,), ()).tried(space, x, weights, torch.zeros(40, dtype=torch.long), Rng(0))
+
+
 def test_without_resampling_every_row_is_its_own_ancestor() -> None:
     found = infer(far_modes(), Annealed(wide_gaussian(far_modes().space, 15.0), 160, 4, pilot=64))
     assert isinstance(found, Draws)

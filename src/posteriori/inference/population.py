@@ -65,6 +65,9 @@ class Families:
         Args:
             weights: of the rows, (n,).
             lineages: rows of equal numbers (n,) descend from one, and are learnt from or held out together.
+
+        Raises:
+            UnanswerableError: a single lineage.
         """
         (train, w), test = _split(x, weights, lineages, rng.child("held out"))
         mixtures: list[tuple[float, Law]] = []
@@ -87,7 +90,14 @@ def _split(
     x: Tensor, weights: Tensor, lineages: Tensor, rng: Rng
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Rows to learn from, and those held out, each with weights that sum to the number of lineages they are worth."""
+    told = lineages[weights > 0].unique()
+    if len(told) < 2:
+        raise UnanswerableError(
+            "all annealed rows descend from one: they tell nothing apart; give start more draws, islands or moves."
+        )
     out = (rng.uniform((int(lineages.max()) + 1,)) < HELD_OUT)[lineages]
+    if not 0 < float(weights[out].sum()) < float(weights.sum()):  # few lineages, and chance put all on one side
+        out = lineages == told[0]
     return tuple((x[part], _worth(weights[part], lineages[part])) for part in (~out, out))  # type: ignore[return-value]
 
 
