@@ -16,11 +16,14 @@ from posteriori.core.random import Rng
 from posteriori.core.raster import Layers, Raster
 from posteriori.core.run import Context
 from posteriori.core.space import Space
+from posteriori.domains.geography.gap_filling import Model
 from posteriori.domains.geography.gap_filling_data import ask, cut, drawn_mask, tiles_of_the_dem
 from posteriori.domains.geography.gap_filling_peers import Peers, interpolated
 from posteriori.domains.geography.kriging import exponential_process, fitted, positions
 from posteriori.domains.geography.raster import read_raster, write_raster
 from posteriori.domains.geography.studies.gap_filling import Study
+from posteriori.inference.local_amplitude import LocalAmplitude
+from posteriori.learn.scale_covariance import Correlations, Scales
 
 SHAPE = (7, 9)
 SPACE = Space("t2m", {"y": SHAPE[0], "x": SHAPE[1]}, "K")
@@ -208,6 +211,38 @@ def test_files_that_do_not_belong_together_are_refused(files: tuple[Path, Path],
     other.write_text(json.dumps({"scales": {"length": 1}}))
     with pytest.raises(DataError, match=r"model\.json"):
         quick(files, model=other)(Context(Rng(0)))
+
+
+def test_what_cannot_be_scored_is_refused_before_anything_is_learnt(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Correlations, "of", lambda *_: pytest.fail("learnt before the input was checked"))
+    data = read_raster(files[1])
+    mask = replace(data.select(slice(0, 1)), name="mask", stored=np.eye(*SHAPE)[None], unit="1", layers=Layers())
+    elsewhere = replace(mask, grid=replace(mask.grid, crs="EPSG:27700"))
+    for name, raster in (("small", cut(mask, (6, 8), 1)), ("elsewhere", elsewhere)):
+        write_raster(raster, tmp_path / f"{name}.tif")
+        with pytest.raises(ShapeError, match="mask"):
+            quick(files, mask=str(tmp_path / f"{name}.tif"))(Context(Rng(0)))
+    with pytest.raises(OptionError, match="mask=foo"):
+        quick(files, mask="foo")(Context(Rng(0)))
+    write_raster(replace(data, stored=np.full_like(data.stored, np.nan)), tmp_path / "missing.nc")
+    with pytest.raises(DataError):
+        quick((files[0], tmp_path / "missing.nc"))(Context(Rng(0)))
+    gap = np.zeros(SHAPE, bool)
+    gap[2:4, 3:5] = True
+    write_raster(data.hidden(np.broadcast_to(gap, data.stored.shape)), tmp_path / "gappy.nc")
+    write_raster(replace(mask, stored=gap[None].astype(np.float32)), tmp_path / "gap.tif")
+    with pytest.raises(DataError, match="scored"):
+        quick((files[0], tmp_path / "gappy.nc"), mask=str(tmp_path / "gap.tif"))(Context(Rng(0)))
+
+
+def test_a_model_with_other_than_whole_numbers_of_patterns_is_refused() -> None:
+    stored = Model(Scales(), LocalAmplitude()).json()
+    assert Model.of(stored) == Model(Scales(), LocalAmplitude())
+    stored["scales"]["leading"] = 10.5
+    with pytest.raises(DataError, match="whole numbers"):
+        Model.of(stored)
 
 
 def test_one_file_is_cut_into_history_and_later_fields() -> None:

@@ -59,6 +59,8 @@ class Model:
                 raise DataError(f"this model lacks {name!r} with {sorted(known)}; give the model.json of such a run.")
             if not all(isinstance(value, int | float) for value in given.values()):
                 raise DataError(f"{name!r} of this model holds other things than numbers: {given}.")
+            if not isinstance(given.get("leading", 0), int) or not isinstance(given.get("members", 0), int):
+                raise DataError(f"leading patterns and members of this model must be whole numbers: {given}.")
             parts.append(kind(**given))
         return Model(parts[0], parts[1])  # type: ignore[arg-type]
 

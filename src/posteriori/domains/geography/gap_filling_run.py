@@ -18,7 +18,7 @@ from posteriori.core.errors import DataError
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.core.space import Space
-from posteriori.domains.geography.gap_filling import Filler, Fold, Model, Trial, choose, fold
+from posteriori.domains.geography.gap_filling import FEWEST_SEEN, Filler, Fold, Model, Trial, choose, fold
 from posteriori.domains.geography.gap_filling_data import Asked, hidden_cells
 from posteriori.domains.geography.gap_filling_diffusion import drawn, trained
 from posteriori.domains.geography.gap_filling_peers import REFERENCE, Peers
@@ -30,7 +30,6 @@ OURS, DIFFUSION = "filled", "diffusion"
 TRAINING = 48
 """Fields of each fold that a diffusion model is trained on."""
 DAY = 24.0
-FEWEST_SEEN = 3
 
 
 @dataclass(frozen=True)
@@ -104,10 +103,11 @@ class Findings:
         began, rng = time.process_time(), context.rng
         space = asked.fields.space
         history, fields = (torch.from_numpy(raster.values) for raster in (asked.history, asked.fields))
-        learnt = Correlations.of(space, history, rng.child("kernel"))
-        known = space.unflat(torch.zeros(space.size, dtype=torch.bool).index_fill(0, learnt.cells, True))
         scored = _spread_out(len(fields), masking.fields)
         hidden = hidden_cells(asked, masking.kind, masking.share, masking.draws, scored, rng.child("hidden"))
+        _refuse_unscorable(fields[scored], hidden)
+        learnt = Correlations.of(space, history, rng.child("kernel"))
+        known = space.unflat(torch.zeros(space.size, dtype=torch.bool).index_fill(0, learnt.cells, True))
         trials: list[Trial] = []
         if model is None:
             folds = left_out(space, history, asked.past, hidden, effort, effort.left_out, rng.child("folds"))
@@ -190,6 +190,17 @@ def _filled_gaps(
             law, members = filler.members(fields[position], seen, wanted, rng.child(position))
             found[position] = law.rest, members
     return found
+
+
+def _refuse_unscorable(fields: Tensor, hidden: Tensor) -> None:
+    """Before anything is learnt: some field (n, y, x) must keep cells and hold hidden ones that are known."""
+    there = ~torch.isnan(fields)[:, None]
+    usable = ((there & ~hidden).sum((-2, -1)) >= FEWEST_SEEN) & (there & hidden).any(-1).any(-1)
+    if not bool(usable.any()):
+        raise DataError(
+            f"no field to fill has {FEWEST_SEEN} observed cells beside known ones that are hidden, so nothing can be "
+            "filled and scored; give other fields, or hide others with mask=."
+        )
 
 
 def _spread_out(n: int, most: int) -> NDArray[np.int64]:
