@@ -84,6 +84,8 @@ def read_land(
 ) -> LandMaps:
     """Maps of classes in the files or patterns ``data``, in order of time, with drivers and closed cells.
 
+    A raster in a file of several is named behind a colon: ``"pie.rda:lu_pie_1985"``.
+
     Args:
         data: files or patterns such as ``"urban.*.gif"``, at least two maps.
         drivers: files or patterns; a pattern of as many files as maps gives each map its own layer.
@@ -123,13 +125,24 @@ def read_land(
 
 
 def _layers(data: Sequence[str]) -> list[tuple[str, Raster]]:
-    """Single layers by the name of their file."""
+    """Single layers by the name of their file, or of their variable in it."""
     found: list[tuple[str, Raster]] = []
     for text in data:
-        for file in named(text) if glob.has_magic(text) and not Path(text).exists() else [Path(text)]:
-            raster = read_raster(file)
-            found += [(Path(file).name, raster.select([at])) for at in range(len(raster.stored))]
+        place, variable = _parted(text)
+        pattern = glob.has_magic(place) and not Path(place).exists()
+        for file in named(place) if pattern else [Path(place)]:
+            raster = read_raster(file, variable)
+            name = file.name if pattern or variable is None else variable
+            found += [(name, raster.select([at])) for at in range(len(raster.stored))]
     return found
+
+
+def _parted(text: str) -> tuple[str, str | None]:
+    """File or pattern, and the variable behind a colon."""
+    place, _, variable = text.rpartition(":")
+    if place and not Path(text).exists() and (glob.has_magic(place) or Path(place).exists()):
+        return place, variable
+    return text, None
 
 
 def _placed(layer: Raster, first: Raster, regrid: bool) -> Raster:
@@ -149,11 +162,12 @@ def _driver(text: str, first: Raster, maps: int, regrid: bool) -> Floats:
 
 
 def _driver_name(text: str) -> str:
-    return re.sub(r"[^A-Za-z]+", " ", Path(text).stem.split(".")[-1] if "*" not in text else Path(text).name).strip()
+    place, variable = _parted(text)
+    return variable or Path(place).stem
 
 
 def _closed(path: Path, first: Raster, regrid: bool) -> Mask:
-    raster = _placed(read_raster(path), first, regrid)
+    raster = _placed(_layers([str(path)])[0][1], first, regrid)
     values = raster.stored[0]
     top = values[raster.observed[0]].max()
     closed: Mask = raster.observed[0] & (values == top) & (top != 0)

@@ -16,6 +16,8 @@ from posteriori.core.formats.cf import native
 from posteriori.core.formats.geotiff import read_geotiff
 from posteriori.core.formats.geotiff_written import write_geotiff
 from posteriori.core.formats.netcdf_cf import read_netcdf, write_netcdf
+from posteriori.core.formats.r_raster import ENDINGS as R
+from posteriori.core.formats.r_raster import read_r
 from posteriori.core.formats.zarr_store import read_zarr, write_zarr
 from posteriori.core.map_grid import WGS84, MapGrid
 from posteriori.core.raster import Kind, Layers, Raster
@@ -32,7 +34,7 @@ def read_raster(
     """The raster in a file, or in the files that a pattern such as ``"radar/*.nc"`` names, joined in order of time.
 
     Args:
-        path: NetCDF, Zarr, GeoTIFF (or ESRI grid, GIF, PNG) or a NumPy array (layer, y, x).
+        path: NetCDF, Zarr, GeoTIFF (or ESRI grid, GIF, PNG), layers that R saved, or a NumPy array (layer, y, x).
         variable: which one, where a file holds several; a file that holds one raster alone must hold this one.
         at: a label for each further dim, ``{"level": 500}``.
         kind: where the file does not tell.
@@ -180,11 +182,17 @@ def _read(path: Path, variable: str | None, at: Mapping[str, Any] | None) -> Ras
         return read_zarr(path, variable, at)
     if suffix in NETCDF:
         return read_netcdf(path, variable, at)
-    if suffix in GDAL or suffix == ".npy":
-        raster = read_geotiff(path) if suffix in GDAL else _read_npy(path)
-        require_meant(raster, path, variable, at)
+    if suffix in (*GDAL, *R, ".npy"):
+        raster = _read_one(path, suffix, variable)
+        require_meant(raster, path, None if suffix in R else variable, at)
         return raster
-    raise DataError(f"{path.name} ends in {suffix!r}; give one of {', '.join((*NETCDF, '.zarr', *GDAL, '.npy'))}.")
+    raise DataError(f"{path.name} ends in {suffix!r}; give one of {', '.join((*NETCDF, '.zarr', *GDAL, *R, '.npy'))}.")
+
+
+def _read_one(path: Path, suffix: str, variable: str | None) -> Raster:
+    if suffix in R:
+        return read_r(path, variable)
+    return read_geotiff(path) if suffix in GDAL else _read_npy(path)
 
 
 def _read_npy(path: Path) -> Raster:

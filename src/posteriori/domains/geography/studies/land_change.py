@@ -58,7 +58,7 @@ class Study:
     """
 
     data: tuple[str, ...] = ()
-    """Maps of classes in order of time, files or patterns like "urban.*.gif"; none grows a city whose law is known."""
+    """Maps of classes in order of time: files, patterns like "urban.*.gif", or FILE:VARIABLE; none: a made-up city."""
     drivers: tuple[str, ...] = ()
     """What drives change: files (slope), or patterns that give each map its own layer (roads)."""
     excluded: Path | None = None
