@@ -42,6 +42,10 @@ def _posteriors() -> dict[str, Posterior]:
         "weighted draws": Draws(SPACE, rows, 0.5 * _normal(2000)),
         "draws of problems": Draws(SPACE, dense.sample(8000, Rng(3)).reshape(2000, 4, 2, 3), chains=4),
         "mixture": Mixture([dense, shifted], torch.tensor([0.2, 0.8])),
+        "mixture by problem": Mixture(
+            [Gaussian(SPACE, _normal(4, 2, 3) + k, parts, problems={"problem": None}) for k in (0, 2)],
+            torch.tensor([[0.1, 0.9], [0.7, 0.3], [0.5, 0.5], [1.0, 0.0]]).double(),
+        ),
         "mixture of draws": Mixture([Draws(SPACE, rows), shifted]),
         "conditioned": infer(target, Exact()),
         "problems": infer(many, Exact()),

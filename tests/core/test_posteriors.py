@@ -183,6 +183,26 @@ def test_a_mixture_has_the_spread_of_its_means_and_the_quantiles_of_its_law() ->
     assert torch.allclose(m.matched().location, m.center())
 
 
+def test_a_mixture_may_weigh_its_components_by_problem() -> None:
+    """Problem by problem it is the mixture of that problem alone; draws within five standard errors."""
+    one, other = (Gaussian(SPACE, torch.arange(6.0).double().reshape(2, 3) + s, DenseCovariance(spd())) for s in (0, 3))
+    weights = torch.tensor([[0.2, 0.8], [3.0, 1.0]])
+    both, levels, cells = Mixture([one, other], weights), torch.tensor([0.1, 0.9]).double(), torch.arange(3)
+    x = both.sample(4000, Rng(0))
+    for i in range(2):
+        parts = [Gaussian(SPACE, part.location[i], part.covariance) for part in (one, other)]
+        alone = Mixture(parts, weights[i])
+        assert torch.allclose(both.center()[i], alone.center())
+        assert torch.allclose(both.spread()[i], alone.spread())
+        assert torch.allclose(both.quantile(levels)[:, i], alone.quantile(levels))
+        assert torch.allclose(both.covariance_between(cells)[i], alone.covariance_between(cells))
+        assert torch.allclose(both.log_prob(x)[:, i], alone.log_prob(x[:, i]))
+        assert float(((x[:, i].mean(0) - alone.center()) / alone.spread()).abs().max()) * 4000**0.5 < 5
+        assert float((x[:, i].std(0) / alone.spread() - 1).abs().max()) < 0.06
+    with pytest.raises(DataError, match="each problem and component"):
+        Mixture([one, other], weights[[0, 1, 1]])
+
+
 def test_a_mean_of_angles_goes_round() -> None:
     space = Space("azimuth", support=Circular(360.0))
     rows = torch.tensor([350.0, 10.0, 355.0, 5.0]).double()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+import xarray as xr
 
 from posteriori import Inverse, Rng, Space, infer
 from posteriori.core.algebra import Dense
 from posteriori.core.errors import OptionError, UnanswerableError
+from posteriori.core.mixture import Mixture
 from posteriori.core.noise import Student
 from posteriori.core.operator import Selection
 from posteriori.inference.exact import Exact
 from posteriori.inference.hmc import HMC
-from posteriori.inference.mixture_exact import conditioned
+from posteriori.inference.mixture_exact import MixtureExact
 from posteriori.inference.plug_in.ancestral import ancestral
 from posteriori.inference.plug_in.ddrm import DDRM
 from posteriori.inference.plug_in.diffpir import DiffPIR
@@ -65,7 +67,7 @@ def test_twisted_particles_know_the_regime_and_the_evidence() -> None:
     operator = Selection.where(SPACE, MASK & (Rng(5).uniform((5, 6)) < 0.5))
     nothing = torch.zeros(operator.codomain.shape).double()
     _, question = Inverse(operator, mixture, nothing, 0.4).simulate(16, Rng(2))
-    exact = conditioned(question)
+    exact = infer(question, MixtureExact())
     errors = {}
     for name, method in {"twisted": Twisted(500, Levels(40)), "guided": Guided(500, Levels(40))}.items():
         found = infer(question, method)
@@ -115,23 +117,30 @@ def test_an_ancestral_step_keeps_the_law_of_noised_fields() -> None:
 
 
 def test_an_exact_mixture_is_what_bayes_says() -> None:
-    mixture = MixtureField.example()
-    operator = Dense(mixture.space, Space("d", {"station": 1}), torch.tensor([[1.0, 0.5, 0.0, -0.2]]).double())
-    target = Inverse(operator, mixture, torch.tensor([0.4]).double(), 0.3)
-    found = conditioned(target)
+    own, target = MixtureExact.example()
+    mixture, found = MixtureField.example(), infer(target, own)
+    assert isinstance(found, Mixture)
+    assert found.log_evidence is not None
     x = mixture.sample(400_000, Rng(0))
     w = (-target.misfit(x)).exp()
     shares = mixture.shares(x, torch.tensor(0.0).double())[:, 0]
     assert float(found.weights[0]) == pytest.approx(float((w * shares).sum() / w.sum()), abs=0.01)
     assert float(found.log_evidence) == pytest.approx(float(w.mean().log()), abs=0.02)
-    torch.testing.assert_close(found.mean(), (w[:, None] * x).sum(0) / w.sum(), atol=0.02, rtol=0)
-    core = found.mixture()
-    torch.testing.assert_close(
-        found.quantile((0.1, 0.9)), core.quantile(torch.tensor([0.1, 0.9], dtype=torch.float64)), atol=1e-8, rtol=0
-    )
-    torch.testing.assert_close(found.std(), core.spread())
+    torch.testing.assert_close(found.center(), (w[:, None] * x).sum(0) / w.sum(), atol=0.02, rtol=0)
     with pytest.raises(UnanswerableError, match="MixtureField"):
-        conditioned(Inverse(operator, mixture.matched(), target.data, 0.3))
+        infer(Inverse(target.operator, mixture.matched(), target.data, 0.3), own)
+
+
+def test_problems_of_an_exact_mixture_keep_their_labels_and_weights() -> None:
+    own, target = MixtureExact.example()
+    assert isinstance(target, Inverse)
+    day = ["mon", "tue"]
+    data = xr.DataArray([[0.4], [-2.0]], {"day": day, "station": [0]}, ("day", "station"), attrs={"units": "1"})
+    found = infer(Inverse(target.operator, target.prior, data, 0.3), own)
+    assert isinstance(found, Mixture)
+    assert list(found.mean()["day"].values) == day
+    assert found.weights.shape == (2, 2)
+    torch.testing.assert_close(found.weights[0], infer(target, own).weights)  # type: ignore[attr-defined]
 
 
 def test_what_they_cannot_do_is_refused() -> None:

@@ -46,6 +46,7 @@ def margins(posterior: Posterior, cells: Tensor, levels: Sequence[float], draws:
     if all(isinstance(part, Gaussian) for part in parts):
         means, stds = torch.stack([at(p.center()) for p in parts]), torch.stack([at(p.spread()) for p in parts])
         w = posterior.weights.cpu() if isinstance(posterior, Mixture) else torch.ones(1, dtype=torch.float64)
+        w = w if w.ndim == 1 else w.movedim(-1, 0)[..., None].expand_as(means)
         return Margins(
             center,
             spread,

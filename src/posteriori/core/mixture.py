@@ -27,25 +27,37 @@ class Mixture(Posterior):
 
     Args:
         components: posteriors of one Space.
-        weights: (k,), ≥ 0, scaled to sum to one; equal without.
+        weights: (k,), or (*problem, k) where each problem has its own; ≥ 0, scaled to sum to one; equal without.
+        log_evidence: log ∫ exp(-energy) (*problem,), where it is known.
 
     Raises:
         DataError: no components, weights of another number, negative or all zero.
     """
 
-    def __init__(self, components: Sequence[Posterior], weights: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        components: Sequence[Posterior],
+        weights: Tensor | None = None,
+        *,
+        log_evidence: Tensor | None = None,
+    ) -> None:
         if not components:
             raise DataError("a mixture needs at least one component.")
         first = components[0]
         for other in components[1:]:
             if not other.space.same(first.space):
                 raise DataError(f"components speak of {first.space} and of {other.space}; a mixture needs one Space.")
-        super().__init__(first.space, first.problems, None)
+        super().__init__(first.space, first.problems, log_evidence)
         w = torch.ones(len(components)) if weights is None else weights
-        if w.shape != (len(components),) or bool((w < 0).any()) or not float(w.sum()) > 0:
-            raise DataError(f"weights {w.tolist()} of {len(components)} components must be ≥ 0 and not all zero.")
+        problems = w.shape[:-1]
+        fits = w.ndim > 0 and w.shape[-1] == len(components) and (not problems or problems == self._batch(first))
+        if not fits or bool((w < 0).any()) or not bool((w.sum(-1) > 0).all()):
+            raise DataError(
+                f"weights {tuple(w.shape)} of {len(components)} components must be ≥ 0 and not all zero, one of each "
+                f"component or of each problem and component; {w.tolist()} was given."
+            )
         self.components = nn.ModuleList(components)
-        self.register_buffer("weights", w.double() / w.double().sum())
+        self.register_buffer("weights", w.double() / w.double().sum(-1, keepdim=True))
         self.weights: Tensor
 
     @property
@@ -56,6 +68,8 @@ class Mixture(Posterior):
     def sample(self, n: int, rng: Rng) -> Tensor:
         """``n`` draws: each component gives its share, in random order."""
         rng = rng.fresh()
+        if self.weights.ndim > 1:
+            return self._sample_each(n, rng)
         edges = self.weights.cumsum(0).cpu()
         start = rng.uniform(())
         points = (torch.arange(n, dtype=torch.float64) + start) / n
@@ -63,6 +77,19 @@ class Mixture(Posterior):
         counts = torch.bincount(member, minlength=len(self.parts)).tolist()
         rows = [p.sample(c, rng.child(k)) for k, (p, c) in enumerate(zip(self.parts, counts, strict=True)) if c]
         return torch.cat(rows)[rng.permutation(n)]
+
+    def _sample_each(self, n: int, rng: Rng) -> Tensor:
+        """The same where each problem has weights of its own."""
+        batch = self.weights.shape[:-1]
+        ranks = rng.child("order").uniform((n, *batch)).argsort(0)
+        points = (ranks + rng.child("start").uniform(batch)) / n
+        edges = self.weights.cumsum(-1).cpu().expand(n, *self.weights.shape).contiguous()
+        member = torch.searchsorted(edges, points[..., None]).clamp_max(len(self.parts) - 1)[..., 0]
+        member = member.reshape(*member.shape, *(1,) * len(self.space.shape))
+        draws = self.parts[0].sample(n, rng.child(0))
+        for k, part in enumerate(self.parts[1:], 1):
+            draws = torch.where(member.to(draws.device) == k, part.sample(n, rng.child(k)), draws)
+        return draws
 
     def rows(self, n: int, rng: Rng) -> tuple[Tensor, Tensor]:
         return equal_rows(self.sample(n, rng), len(self.problems))
@@ -102,7 +129,7 @@ class Mixture(Posterior):
         for part in self.parts:
             gap = self.space.flat(part.center() - centre)[..., cells]
             blocks.append(part.covariance_between(cells) + gap[..., :, None] * gap[..., None, :])
-        return self._weighted(blocks)
+        return self._weighted(blocks, 2)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Log density, float64 (*batch,).
@@ -111,7 +138,7 @@ class Mixture(Posterior):
             UnanswerableError: a component has no density.
         """
         terms = []
-        for w, part in zip(self.weights, self.parts, strict=True):
+        for w, part in zip(self.weights.unbind(-1), self.parts, strict=True):
             if not isinstance(part, Density):
                 raise UnanswerableError(f"a mixture with a {type(part).__name__} has no density.")
             terms.append(w.log() + part.log_prob(x))
@@ -151,8 +178,15 @@ class Mixture(Posterior):
         every = torch.arange(self.space.size)
         return Gaussian(self.space, self.center(), DenseCovariance(self.covariance_between(every)))
 
-    def _weighted(self, tensors: list[Tensor]) -> Tensor:
+    def _weighted(self, tensors: list[Tensor], dims: int | None = None) -> Tensor:
+        """Σ_k w_k of tensors (…, *problem, *own), with ``dims`` own axes; without, those of the Space."""
+        dims = len(self.space.shape) if dims is None else dims
         total = torch.zeros_like(tensors[0])
-        for w, tensor in zip(self.weights, tensors, strict=True):
-            total = total + w.to(tensor) * tensor
+        for w, tensor in zip(self.weights.unbind(-1), tensors, strict=True):
+            total = total + w.reshape(*w.shape, *(1,) * dims).to(tensor) * tensor
         return total
+
+    def _batch(self, component: Posterior) -> torch.Size:
+        """Sizes of the problem dims."""
+        shape = component.center().shape
+        return shape[: len(shape) - len(self.space.shape)]

@@ -31,8 +31,8 @@ LEVEL = 0.9
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is seen of a field, with errors (one, or one for each datum) in standard deviations of the field."""
+class Instrument:
+    """What it sees of a field, with errors (one, or one for each datum) in standard deviations of the field."""
 
     operator: Operator
     sigma: Tensor
@@ -88,7 +88,7 @@ def two_regimes(space: Space) -> MixtureField:
     return MixtureField([rising, hollow], torch.tensor([0.4, 0.6]))
 
 
-def questions(space: Space, rng: Rng) -> dict[str, Asked]:
+def questions(space: Space, rng: Rng) -> dict[str, Instrument]:
     """A mask with a hole, block means, points between centres with errors of their own, lines of sight; unit cells."""
     mask = rng.child("mask").uniform(space.shape) < 0.3
     low, high = space.shape[0] // 4, space.shape[0] // 4 + space.shape[0] // 2
@@ -99,21 +99,21 @@ def questions(space: Space, rng: Rng) -> dict[str, Asked]:
     errors = 0.05 * 10 ** rng.child("errors").uniform((20,))
     starts, ends = ((last * rng.child(name).uniform((15, 2))).numpy() for name in ("starts", "ends"))
     return {
-        "mask": Asked(Selection.where(space, mask), torch.tensor(0.1).double()),
-        "blocks": Asked(areal_means(space, blocks(space, size)), torch.tensor(0.05).double()),
-        "points": Asked(point_values(space, points), errors),
-        "lines": Asked(line_of_sight(space, starts, ends), torch.tensor(0.05).double()),
+        "mask": Instrument(Selection.where(space, mask), torch.tensor(0.1).double()),
+        "blocks": Instrument(areal_means(space, blocks(space, size)), torch.tensor(0.05).double()),
+        "points": Instrument(point_values(space, points), errors),
+        "lines": Instrument(line_of_sight(space, starts, ends), torch.tensor(0.05).double()),
     }
 
 
-def doubtful(space: Space, rng: Rng) -> Asked:
+def doubtful(space: Space, rng: Rng) -> Instrument:
     """Ten points with large errors: too few to be sure of a regime."""
     last = torch.tensor(space.shape, dtype=torch.float64) - 1
     points = (last * rng.uniform((10, 2))).numpy()
-    return Asked(point_values(space, points), torch.tensor(0.3).double())
+    return Instrument(point_values(space, points), torch.tensor(0.3).double())
 
 
-def target_of(asked: Asked, prior: GaussianField | MixtureField, scale: float) -> Inverse:
+def target_of(asked: Instrument, prior: GaussianField | MixtureField, scale: float) -> Inverse:
     """The question under a prior whose standard deviation is ``scale``, without data yet."""
     nothing = torch.zeros(asked.operator.codomain.shape, dtype=torch.float64)
     return Inverse(asked.operator, prior, nothing, Normal(scale * asked.sigma))

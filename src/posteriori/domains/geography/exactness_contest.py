@@ -13,16 +13,17 @@ from posteriori.audit.reliability import calibration_error
 from posteriori.core.draws import Draws
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.infer import Method
+from posteriori.core.mixture import Mixture
 from posteriori.core.posterior import Posterior
 from posteriori.core.prior import Denoiser, Samples
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.core.target import Inverse
 from posteriori.core.threads import fixed_threads
-from posteriori.domains.geography.exactness import Asked, Exactness, judge, target_of
+from posteriori.domains.geography.exactness import Exactness, Instrument, judge, target_of
 from posteriori.inference.conditional_diffusion import SPARSE, ConditionalDiffusion
 from posteriori.inference.exact import Exact
-from posteriori.inference.mixture_exact import Conditioned, conditioned
+from posteriori.inference.mixture_exact import MixtureExact
 from posteriori.inference.plug_in.ddrm import DDRM
 from posteriori.inference.plug_in.diffpir import DiffPIR
 from posteriori.inference.plug_in.dps import DPS
@@ -110,7 +111,7 @@ class Example:
 
 def gaussian_contest(
     law: GaussianField,
-    asked: Asked,
+    asked: Instrument,
     learnt: Trained,
     counts: tuple[int, int, int],
     context: Context,
@@ -180,13 +181,13 @@ class Regimes:
     law: MixtureField
     truth: Tensor
     label: Tensor
-    exact: Conditioned
+    exact: Mixture
     answers: Mapping[str, Posterior]
     scores: Mapping[str, RegimeScore]
 
 
 def regime_contest(
-    law: MixtureField, asked: Asked, learnt: Trained | None, problems: int, particles: int, context: Context
+    law: MixtureField, asked: Instrument, learnt: Trained | None, problems: int, particles: int, context: Context
 ) -> Regimes:
     """Samplers on a question whose regime is in doubt; with a trained denoiser instead of the analytic one if given."""
     rng, space = context.rng, law.space
@@ -196,7 +197,7 @@ def regime_contest(
     with torch.no_grad():
         prediction = target.operator.codomain.flat(target.operator(truth))
         question = target.given(target.noise.sample(prediction, rng.child("noise")))
-    exact = conditioned(question)
+    exact = MixtureExact()(question, context)
     prior, reference = (law, law.matched()) if learnt is None else (learnt.prior, learnt.reference)
     levels = Levels(25)
     methods: dict[str, tuple[Samples, Method]] = {
@@ -210,8 +211,7 @@ def regime_contest(
     with fixed_threads():
         for name, (own, method) in methods.items():
             answers[name] = method(Inverse(question.operator, own, question.data, question.noise), context.child(name))
-    rows = [exact.mixture(i).sample(particles, rng.child("exact", i)) for i in range(problems)]
-    answers[CHANCE] = Draws(space, torch.stack(rows, 1))
+    answers[CHANCE] = Draws(space, exact.sample(particles, rng.child("exact")))
     label = which == 0
     scores = {
         name: _regime_score(law, answer, truth, label, exact, sd, rng.child(name)) for name, answer in answers.items()
@@ -220,21 +220,22 @@ def regime_contest(
 
 
 def _regime_score(
-    law: MixtureField, answer: Posterior, truth: Tensor, label: Tensor, exact: Conditioned, sd: Tensor, rng: Rng
+    law: MixtureField, answer: Posterior, truth: Tensor, label: Tensor, exact: Mixture, sd: Tensor, rng: Rng
 ) -> RegimeScore:
     x, weights = answer.rows(256, rng)
     share = law.shares(x.double(), torch.tensor(CLASS_NOISE))[..., 0]
     stated = ((weights * share).sum(0) / weights.expand_as(share).sum(0)).clamp(0, 1)
-    quantiles = answer.quantile(torch.tensor(QUANTILES, dtype=torch.float64))
+    levels = torch.tensor(QUANTILES, dtype=torch.float64)
+    quantiles = answer.quantile(levels)
     outcome = label.double()
     evidence = answer.log_evidence if isinstance(answer, Draws) else None
     return RegimeScore(
         class_error=_rms(stated - exact.weights[:, 0]),
         brier=float((stated - outcome).square().mean()),
         calibration=float(calibration_error(stated, outcome, 5).value),
-        quantile_error=_rms((quantiles - exact.quantile(QUANTILES)) / sd),
+        quantile_error=_rms((quantiles - exact.quantile(levels)) / sd),
         coverage=float(((truth >= quantiles[0]) & (truth <= quantiles[2])).double().mean()),
-        evidence_error=None if evidence is None else _rms(evidence - exact.log_evidence),
+        evidence_error=None if evidence is None or exact.log_evidence is None else _rms(evidence - exact.log_evidence),
         probabilities=stated,
     )
 
