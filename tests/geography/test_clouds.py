@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from posteriori.core import memory
+from posteriori.core.draws import Draws
 from posteriori.core.errors import DataError, MemoryBudgetError, OptionError, ShapeError
 from posteriori.core.random import Rng
 from posteriori.core.raster import Kind, Layers, Raster
 from posteriori.core.run import Context
 from posteriori.domains.geography.cloud_gaps import (
     FAR,
-    Stack,
+    GappyStack,
     cells_to_seen,
     cloud_shapes,
     days_to_seen,
@@ -179,10 +180,10 @@ def test_files_of_dineof_that_are_none_are_refused(tmp_path: Path) -> None:
         DineofSetup.read(tmp_path / "dineof.init")
 
 
-def tiny() -> Stack:
+def tiny() -> GappyStack:
     values = torch.arange(4.0).double()[:, None, None].expand(4, 2, 3).clone()
     values[1, 0, 0] = values[2, 0, 0] = values[3, 1, 2] = values[2, 0, 1] = NAN
-    return Stack(values, torch.tensor([0.0, 1.0, 2.0, 3.0]).double(), torch.ones(2, 3, dtype=torch.bool))
+    return GappyStack(values, torch.tensor([0.0, 1.0, 2.0, 3.0]).double(), torch.ones(2, 3, dtype=torch.bool))
 
 
 def test_lines_over_time_and_distances() -> None:
@@ -192,7 +193,9 @@ def test_lines_over_time_and_distances() -> None:
     assert line[3, 1, 2] == pytest.approx(2.0)
     assert days_to_seen(stack)[2, 0, 0] == 1.0
     assert cells_to_seen(stack.observed)[2, 0, 0] == 1.0
-    alone = Stack(torch.full((2, 1, 1), NAN).double(), torch.arange(2.0).double(), torch.ones(1, 1, dtype=torch.bool))
+    alone = GappyStack(
+        torch.full((2, 1, 1), NAN).double(), torch.arange(2.0).double(), torch.ones(1, 1, dtype=torch.bool)
+    )
     assert days_to_seen(alone)[0, 0, 0] == FAR
 
 
@@ -273,6 +276,19 @@ def test_packed_whole_numbers_that_are_never_negative_stay_so(tmp_path: Path) ->
     assert filled.stored.dtype == np.uint8
     assert filled.observed.all()
     assert np.array_equal(filled.stored[~hidden.numpy()], stored[~hidden.numpy()])
+    assert isinstance(outcome.posterior, Draws)
+    assert float(outcome.posterior.values.min()) >= 0
+
+
+@pytest.mark.slow
+def test_draws_of_clouds_are_learnt_from_where_the_hidden_cells_are_given(tmp_path: Path) -> None:
+    data, mask, times = scene(tmp_path)
+    own = np.zeros((24, 20, 20), bool)
+    own[4:20:3, 5:12, 5:12] = True
+    np.save(tmp_path / "own.npy", own)
+    found = [Study(data, None, mask, times, tmp_path / "own.npy", draws, 2)(Context(Rng(0))) for draws in (1, 2)]
+    assert found[0].scores["cells"] == found[1].scores["cells"]
+    assert found[0].scores["crps"] != found[1].scores["crps"]
 
 
 def test_a_set_up_file_of_another_stack_is_refused_before_the_work(tmp_path: Path) -> None:

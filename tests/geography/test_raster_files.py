@@ -243,6 +243,9 @@ def test_many_files_are_joined_in_order_of_time(tmp_path: Path) -> None:
     found = read_raster(tmp_path / "*.nc")
     assert found.layers.labels.tolist() == [3, 6, 9]
     assert found.stored[:, 0, 0].tolist() == [3, 6, 9]
+    write_raster(Raster("rain", np.zeros((1, 1, 2), np.int16), grid, layers=layers), tmp_path / "d.nc")
+    with pytest.raises(ValueError, match="stand twice in the files, such as time 2020-01-01T06:00:00"):
+        read_raster(tmp_path / "*.nc")
     with pytest.raises(ValueError, match="no file is named"):
         read_raster(tmp_path / "*.tif")
 

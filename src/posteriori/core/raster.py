@@ -225,6 +225,16 @@ class Raster:
         stored[fill] = self._encoded(values[fill])
         return replace(self, stored=stored)
 
+    def clipped(self, values: Floats) -> Floats:
+        """Values [unit] cut to what this raster can hold: none below zero of a quantity that has none, none beyond its
+        dtype; what :meth:`replaced` then takes."""
+        low, high = 0.0 if self.kind is Kind.NON_NEGATIVE else -np.inf, np.inf
+        if self.stored.dtype.kind != "f":
+            limits = np.iinfo(self.stored.dtype)
+            ends = sorted(self.scale * end + self.offset for end in (limits.min, limits.max))
+            low, high = max(low, ends[0]), ends[1]
+        return np.clip(values, low, high)
+
     def derived(self, name: str, values: Floats, unit: str | None = None, kind: Kind = Kind.CONTINUOUS) -> Raster:
         """Another quantity on the same grid and layers, as float64 with NaN in gaps: a spread, a probability."""
         stored, gap = np.asarray(values, np.float64), float("nan")

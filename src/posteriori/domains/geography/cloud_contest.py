@@ -12,7 +12,7 @@ from posteriori.audit.scores import crps_draws, crps_gaussian
 from posteriori.core.errors import DataError
 from posteriori.core.run import Context
 from posteriori.domains.geography.cloud_gaps import (
-    Stack,
+    GappyStack,
     cells_to_seen,
     days_to_seen,
     hidden_by,
@@ -45,12 +45,12 @@ class Trial:
     ``scored`` and each of ``learnt`` are bool (time, y, x) over observed cells and do not meet.
     """
 
-    stack: Stack
+    stack: GappyStack
     scored: Tensor
     learnt: tuple[Tensor, ...]
 
     @staticmethod
-    def drawn(stack: Stack, scored: Tensor, dates: Tensor, shapes: Tensor, sets: int, context: Context) -> Trial:
+    def drawn(stack: GappyStack, scored: Tensor, dates: Tensor, shapes: Tensor, sets: int, context: Context) -> Trial:
         """Cells to learn from lie at ``dates`` under ``shapes`` of other dates, outside what is scored."""
         if not bool(scored.any()):
             raise DataError("no cloud shape hides a part of a date that is scored: more dates are needed.")
@@ -99,7 +99,7 @@ def run_trial(trial: Trial, dineof: Dineof) -> Result:
     choice = chosen(parts, trial.stack)
     modes = [_modes(dineof, stack, trial.stack.values, held) for stack, held in parts]
     number = int(torch.tensor(modes).median())
-    ways: dict[str, Callable[[Stack, Tensor], Prediction]] = {
+    ways: dict[str, Callable[[GappyStack, Tensor], Prediction]] = {
         OURS: lambda stack, wanted: _ours(stack, wanted, choice),
         LINE: lambda stack, wanted: _plain(interpolated(stack), stack, wanted),
         EOFS: lambda stack, wanted: _plain(_eofs(dineof, stack, number), stack, wanted),
@@ -112,7 +112,7 @@ def run_trial(trial: Trial, dineof: Dineof) -> Result:
     return Result(scores, trial.scored.nonzero()[:, 0], _distances(visible, trial.scored), choice, number)
 
 
-def chosen(parts: Sequence[tuple[Stack, Tensor]], stack: Stack) -> Choice:
+def chosen(parts: Sequence[tuple[GappyStack, Tensor]], stack: GappyStack) -> Choice:
     """The share, then the stretch, with the best mean score at the cells held out."""
     start = Choice()
     share = min(SHARES, key=lambda share: _score(parts, stack, replace(start, share=share)))
@@ -120,7 +120,7 @@ def chosen(parts: Sequence[tuple[Stack, Tensor]], stack: Stack) -> Choice:
     return Choice(share, stretch)
 
 
-def _score(parts: Sequence[tuple[Stack, Tensor]], stack: Stack, choice: Choice) -> float:
+def _score(parts: Sequence[tuple[GappyStack, Tensor]], stack: GappyStack, choice: Choice) -> float:
     """Total score at the cells held out, their spread brought to the size of the errors."""
     total = 0.0
     for visible, held in parts:
@@ -145,20 +145,20 @@ def judged(prediction: Prediction, dressing: Dressing, truth: Tensor) -> Score:
     )
 
 
-def learnt_dressing(stack: Stack, sets: Sequence[Tensor], choice: Choice) -> Dressing:
+def learnt_dressing(stack: GappyStack, sets: Sequence[Tensor], choice: Choice) -> Dressing:
     """The errors that our filling makes at cells held out of the whole stack, in turn."""
     parts = [(stack.without(held), held) for held in sets if bool(held.any())]
     return _dressed(lambda visible, wanted: _ours(visible, wanted, choice), parts, stack.values)
 
 
-def model_of(stack: Stack, choice: Choice) -> SpaceTime:
+def model_of(stack: GappyStack, choice: Choice) -> SpaceTime:
     """Our law of a stack."""
     model = fit_space_time(stack.values, stack.days, stack.domain, share=choice.share)
     return replace(model, correlation=model.correlation.stretched(choice.stretch))
 
 
 def _dressed(
-    way: Callable[[Stack, Tensor], Prediction], parts: Sequence[tuple[Stack, Tensor]], truth: Tensor
+    way: Callable[[GappyStack, Tensor], Prediction], parts: Sequence[tuple[GappyStack, Tensor]], truth: Tensor
 ) -> Dressing:
     found = [way(stack, held) for stack, held in parts]
     errors = torch.cat([truth[held] - p.mean for p, (_, held) in zip(found, parts, strict=True)])
@@ -166,27 +166,27 @@ def _dressed(
     return Dressing.learnt(errors, scale, distances)
 
 
-def _ours(stack: Stack, wanted: Tensor, choice: Choice) -> Prediction:
+def _ours(stack: GappyStack, wanted: Tensor, choice: Choice) -> Prediction:
     mean, std = model_of(stack, choice).fill(stack.values, wanted)
     return Prediction(mean[wanted], std[wanted], _distances(stack, wanted))
 
 
-def _plain(filled: Tensor, stack: Stack, wanted: Tensor) -> Prediction:
+def _plain(filled: Tensor, stack: GappyStack, wanted: Tensor) -> Prediction:
     mean = filled[wanted]
     return Prediction(mean, torch.ones_like(mean), _distances(stack, wanted))
 
 
-def _distances(stack: Stack, wanted: Tensor) -> Tensor:
+def _distances(stack: GappyStack, wanted: Tensor) -> Tensor:
     return torch.stack([days_to_seen(stack)[wanted], cells_to_seen(stack.observed)[wanted]])
 
 
-def _modes(dineof: Dineof, stack: Stack, truth: Tensor, held: Tensor) -> int:
+def _modes(dineof: Dineof, stack: GappyStack, truth: Tensor, held: Tensor) -> int:
     """The number of functions with the least error at ``held``."""
     series = torch.where(held, truth, stack.values)[:, stack.domain]
     return dineof.filled(series, stack.days, held=held[:, stack.domain]).modes
 
 
-def _eofs(dineof: Dineof, stack: Stack, modes: int) -> Tensor:
+def _eofs(dineof: Dineof, stack: GappyStack, modes: int) -> Tensor:
     out = torch.full_like(stack.values, torch.nan)
     out[:, stack.domain] = dineof.filled(stack.values[:, stack.domain], stack.days, modes=modes).values
     return out

@@ -19,7 +19,7 @@ Booleans = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
-class Stack:
+class GappyStack:
     """Values (time, y, x), float64, NaN in gaps, at ``days`` (time,), over the cells of ``domain`` (y, x)."""
 
     values: Tensor
@@ -31,9 +31,9 @@ class Stack:
         """Where there is a value, (time, y, x)."""
         return torch.isfinite(self.values)
 
-    def without(self, hidden: Tensor) -> Stack:
+    def without(self, hidden: Tensor) -> GappyStack:
         """The same stack, the hidden cells (time, y, x) being gaps."""
-        return Stack(torch.where(hidden, torch.nan, self.values), self.days, self.domain)
+        return GappyStack(torch.where(hidden, torch.nan, self.values), self.days, self.domain)
 
 
 def cloud_shapes(observed: Tensor, domain: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def hidden_by(shapes: Tensor, observed: Tensor, dates: Tensor, rng: Rng) -> Tens
     return hidden
 
 
-def days_to_seen(stack: Stack) -> Tensor:
+def days_to_seen(stack: GappyStack) -> Tensor:
     """Days from each cell to the nearest other date at which it is seen, (time, y, x)."""
     before, after = _neighbours(stack)
     return torch.minimum(before.days, after.days)
@@ -80,7 +80,7 @@ def cells_to_seen(observed: Tensor) -> Tensor:
     return torch.from_numpy(np.stack(away))
 
 
-def interpolated(stack: Stack) -> Tensor:
+def interpolated(stack: GappyStack) -> Tensor:
     """Each cell's straight line between the dates before and after, the nearest value beyond the ends."""
     before, after = _neighbours(stack)
     span = (before.days + after.days).clamp_min(1e-12)
@@ -96,7 +96,7 @@ class _Other:
     days: Tensor
 
 
-def _neighbours(stack: Stack) -> tuple[_Other, _Other]:
+def _neighbours(stack: GappyStack) -> tuple[_Other, _Other]:
     """The nearest other value before and after each cell, with its distance in days."""
     return _carried(stack.values, stack.days), _flipped(_carried(stack.values.flip(0), -stack.days.flip(0)))
 

@@ -1,4 +1,4 @@
-"""Stacks as users give them: masks, dates, the domain, and what a filled one may hold."""
+"""Stacks as users give them: masks, dates, the domain."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from posteriori.core.errors import DataError, ShapeError
-from posteriori.core.raster import Kind, Raster
-from posteriori.domains.geography.cloud_gaps import Booleans, Stack
+from posteriori.core.raster import Raster
+from posteriori.domains.geography.cloud_gaps import Booleans, GappyStack
 from posteriori.domains.geography.raster import read_mask
-
-Floats = NDArray[np.float64]
 
 
 def masked(raster: Raster, mask: Path | None, domain: Booleans | None) -> Raster:
@@ -43,17 +40,7 @@ def masked(raster: Raster, mask: Path | None, domain: Booleans | None) -> Raster
     return raster.hidden(hidden)
 
 
-def storable(raster: Raster, values: Floats) -> Floats:
-    """Values cut to what the raster can hold: none below zero of a quantity that has none, none beyond its dtype."""
-    low, high = 0.0 if raster.kind is Kind.NON_NEGATIVE else -np.inf, np.inf
-    if raster.stored.dtype.kind != "f":
-        limits = np.iinfo(raster.stored.dtype)
-        ends = sorted(raster.scale * end + raster.offset for end in (limits.min, limits.max))
-        low, high = max(low, ends[0]), ends[1]
-    return values.clip(low, high)
-
-
-def stack_of(raster: Raster, times: Path | None, domain: Booleans | None) -> Stack:
+def stack_of(raster: Raster, times: Path | None, domain: Booleans | None) -> GappyStack:
     """The values of a raster at the days since its first layer; ``times`` names a file with their dates.
 
     Raises:
@@ -65,7 +52,7 @@ def stack_of(raster: Raster, times: Path | None, domain: Booleans | None) -> Sta
         raise DataError(f"the dates of {raster.name} are not in order; sort the layers by time.")
     values = torch.from_numpy(raster.values)
     inside = torch.isfinite(values).any(0) if domain is None else torch.from_numpy(domain)
-    return Stack(values, torch.from_numpy(days.astype(np.float64)), inside)
+    return GappyStack(values, torch.from_numpy(days.astype(np.float64)), inside)
 
 
 def _dates(path: Path | None, layers: int) -> np.ndarray:

@@ -111,7 +111,7 @@ def joined(rasters: list[Raster]) -> Raster:
     """Rasters of one quantity and grid as layers of one, in order of time.
 
     Raises:
-        ShapeError: other grids. DataError: other dtypes, scales or units.
+        ShapeError: other grids. DataError: other dtypes, scales or units, or layers that stand twice.
     """
     first = rasters[0]
     for other in rasters[1:]:
@@ -127,7 +127,14 @@ def joined(rasters: list[Raster]) -> Raster:
     stored = np.concatenate([r.stored for r in rasters])
     layers = replace(first.layers, labels=labels) if first.layers.dim else Layers("file", np.arange(len(stored)))
     order = np.argsort(layers.labels, kind="stable")
-    return replace(first, stored=stored[order], layers=layers.select(order))
+    layers = layers.select(order)
+    twice = np.flatnonzero(layers.labels[1:] == layers.labels[:-1])
+    if len(twice):
+        raise DataError(
+            f"{len(twice)} layer(s) of {first.name} stand twice in the files, such as {layers.dim} "
+            f"{layers.times[twice[0]] if layers.timed else layers.labels[twice[0]]}; give files that do not overlap."
+        )
+    return replace(first, stored=stored[order], layers=layers)
 
 
 def named(pattern: str) -> list[Path]:

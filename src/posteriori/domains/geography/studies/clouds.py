@@ -38,9 +38,9 @@ from posteriori.domains.geography.cloud_contest import (
     model_of,
     run_trial,
 )
-from posteriori.domains.geography.cloud_gaps import Stack, cells_to_seen, cloud_shapes, days_to_seen, hidden_by
+from posteriori.domains.geography.cloud_gaps import GappyStack, cells_to_seen, cloud_shapes, days_to_seen, hidden_by
 from posteriori.domains.geography.cloud_scene import drifting_scene
-from posteriori.domains.geography.cloud_stack import masked, stack_of, storable
+from posteriori.domains.geography.cloud_stack import masked, stack_of
 from posteriori.domains.geography.dineof import Dineof
 from posteriori.domains.geography.dineof_setup import DineofSetup
 from posteriori.domains.geography.dressing import Dressing
@@ -81,7 +81,7 @@ class Study:
     hide: Path | None = None
     """Cells to hide and score: a mask, or DINEOF's set-up file, whose points are drawn again; none hides by clouds."""
     draws: int = 2
-    """How many times other clouds are drawn over the scored dates."""
+    """How many times other clouds are drawn over the scored dates; with ``hide``, over the rest, to learn from."""
     members: int = 16
     """Members of the ensemble of the date shown."""
     exceed: float | None = None
@@ -114,14 +114,18 @@ class Study:
             raster = masked(raster, self.mask, None if setup is None else setup.domain)
             stack = stack_of(raster, self.times, None if setup is None else setup.domain)
             if setup is not None:
-                dineof, trials = setup.method, [_as_the_program(setup, stack)]
+                dineof, trials = setup.method, [_as_the_program(setup, stack, self._draws)]
             elif self.hide is not None:
                 scored = torch.from_numpy(read_mask(self.hide, raster)) & stack.observed
         trials = trials or self._trials(stack, scored, context)
         results = [run_trial(trial, dineof) for trial in context.progress(trials, "draws of clouds")]
         return _Findings.of(self, raster, stack, trials, results, truth, context).outcome()
 
-    def _trials(self, stack: Stack, scored: Tensor | None, context: Context) -> list[Trial]:
+    @property
+    def _draws(self) -> int:
+        return 1 if self.quick else self.draws
+
+    def _trials(self, stack: GappyStack, scored: Tensor | None, context: Context) -> list[Trial]:
         seen = stack.observed.double().sum((1, 2)) / stack.domain.sum()
         dates = (seen > 0.05).nonzero()[:, 0]
         if len(dates) < 6:
@@ -130,12 +134,12 @@ class Study:
             if not bool(scored.any()):
                 raise DataError("none of the cells to hide is observed: there is nothing to score.")
             shapes = scored[scored.any((1, 2))]
-            return [Trial.drawn(stack, scored, dates, shapes, 1, context)]
+            return [Trial.drawn(stack, scored, dates, shapes, self._draws, context)]
         shapes = cloud_shapes(stack.observed, stack.domain)
         blocks = list(torch.tensor_split(dates, max(4, min(BLOCKS, len(dates) // 4))))
         learnt, tested = torch.cat(blocks[0::2]), torch.cat(blocks[1::2])
         trials = []
-        for i in range(1 if self.quick else self.draws):
+        for i in range(self._draws):
             own = context.child("draw", i)
             hidden = hidden_by(shapes, stack.observed, tested, own.rng.child("scored"))
             trials.append(Trial.drawn(stack, hidden, learnt, shapes, 2, own))
@@ -148,7 +152,7 @@ class _Findings:
 
     study: Study
     raster: Raster
-    stack: Stack
+    stack: GappyStack
     results: list[Result]
     truth: Tensor | None
     mean: Tensor
@@ -162,7 +166,7 @@ class _Findings:
     def of(
         study: Study,
         raster: Raster,
-        stack: Stack,
+        stack: GappyStack,
         trials: list[Trial],
         results: list[Result],
         truth: Tensor | None,
@@ -184,7 +188,7 @@ class _Findings:
         gates = {f"{OURS}.coverage90": Gate(0.8, 0.98)} if self.study.hide is None else {}
         report = Report(f"What clouds hide of {self.raster.name}", tuple(figures)).gated(gates)
         scores = {figure.name.removeprefix(f"{OURS}."): figure.value for figure in report}
-        filled = self.raster.replaced(storable(self.raster, self.centre.numpy()))
+        filled = self.raster.replaced(self.centre.numpy())
         spread = self.raster.derived(f"{self.raster.name}_std", self.spread.numpy())
         return Outcome(
             scores={**scores, "modes": self.results[0].modes, **asdict(self.results[0].choice)},
@@ -206,12 +210,16 @@ class _Findings:
         return torch.stack([part.reshape(-1) for part in apart])
 
     def _law(self) -> Tensor:
-        """Mean, spread and ends of the 90 % interval of every cell, (part, time, y, x); observed ones as they are."""
+        """Mean, ends of the 90 % interval and spread of every cell, (part, time, y, x); observed ones as they are.
+
+        Mean and ends are cut at what the data can hold.
+        """
         shape, distances = self.mean.shape, self.distances
         table = self.dressing.table[self.dressing.strata(distances)]
         low, high = self.dressing.interval(self.mean.reshape(-1), self.std.reshape(-1), distances, LEVEL)
         mean = self.mean + self.std * table.mean(1).reshape(shape)
-        return torch.stack([mean, self.std * table.std(1).reshape(shape), low.reshape(shape), high.reshape(shape)])
+        ends = (torch.from_numpy(self.raster.clipped(end.reshape(shape).numpy())) for end in (mean, low, high))
+        return torch.stack([*ends, self.std * table.std(1).reshape(shape)])
 
     @property
     def centre(self) -> Tensor:
@@ -221,17 +229,21 @@ class _Findings:
     @property
     def spread(self) -> Tensor:
         """The standard deviation of the dressed law, NaN at observed cells."""
-        return torch.where(self.stack.observed, torch.nan, self._law()[1])
+        return torch.where(self.stack.observed, torch.nan, self._law()[3])
 
     def dressed_members(self) -> Tensor:
-        """Members (n, y, x) of the date shown: each cell's rank in our law, read in the learnt distribution."""
+        """Members (n, y, x) of the date shown: each cell's rank in our law, read in the learnt distribution.
+
+        What the data cannot hold, such as less than nothing, is cut as in the file.
+        """
         mean, std = self.mean[self.date], self.std[self.date]
         error = (self.members - mean) / std.clamp_min(1e-300)
         gap = ~self.stack.observed[self.date] & self.stack.domain
         size = error[:, gap].square().mean().sqrt().clamp_min(1e-12)
         at = self.distances.reshape(2, *self.stack.values.shape)[:, self.date][:, gap]
         out = mean.expand_as(self.members).clone()
-        out[:, gap] = mean[gap] + std[gap] * self.dressing.turned(error[:, gap] / size, at)
+        turned = mean[gap] + std[gap] * self.dressing.turned(error[:, gap] / size, at)
+        out[:, gap] = torch.from_numpy(self.raster.clipped(turned.numpy()))
         return out
 
     def _posterior(self) -> Draws:
@@ -268,7 +280,7 @@ class _Findings:
         if self.truth is None:
             return []
         gap = ~self.stack.observed
-        _, _, low, high = self._law()
+        _, low, high, _ = self._law()
         inside = ((low <= self.truth) & (self.truth <= high))[gap].double().mean()
         rmse = (self.centre - self.truth)[gap].square().mean().sqrt()
         note = "against the truth below the clouds"
@@ -281,7 +293,7 @@ class _Findings:
         return torch.cat([getattr(result.scores[name], part) for result in self.results])
 
     def _pictures(self) -> Mapping[str, Callable[[], Picture]]:
-        mean, std, low, high = (part.numpy() for part in self._law())
+        mean, low, high, std = (part.numpy() for part in self._law())
         members = torch.where(self.stack.domain, self.dressed_members(), torch.nan).numpy()
         level = self.study.exceed
         if level is None:
@@ -324,11 +336,11 @@ def _written(raster: Raster, path: Path) -> None:
     write_raster(raster, path)
 
 
-def _as_the_program(setup: DineofSetup, stack: Stack) -> Trial:
-    """DINEOF's own points are scored; those of the next two seeds, drawn from what is left, are learnt from."""
+def _as_the_program(setup: DineofSetup, stack: GappyStack, draws: int) -> Trial:
+    """DINEOF's own points are scored; those of the next ``draws`` seeds, drawn from what is left, are learnt from."""
     observed = stack.observed.numpy()
     scored = setup.held(observed)
-    learnt = [replace(setup, seed=setup.seed + i).held(observed & ~scored) for i in (1, 2)]
+    learnt = [replace(setup, seed=setup.seed + i).held(observed & ~scored) for i in range(1, draws + 1)]
     return Trial(stack, torch.from_numpy(scored), tuple(torch.from_numpy(part) for part in learnt))
 
 

@@ -17,7 +17,7 @@ import torch
 from posteriori.audit.rasters.bootstrap import Interval, bootstrap
 from posteriori.audit.report import Figure, Gate, Report
 from posteriori.core.errors import MemoryBudgetError, OptionError
-from posteriori.core.raster import Kind, Raster
+from posteriori.core.raster import Raster
 from posteriori.core.run import Context
 from posteriori.core.store import Store
 from posteriori.domains.geography import tiles_pictures as draw
@@ -295,19 +295,15 @@ class _Findings:
 
 def _filled(known: Raster, members: Floats) -> Raster:
     """Known cells to the bit, the mean of the members elsewhere."""
-    return known.replaced(_allowed(known, members.mean(0))[None])
+    return known.replaced(known.clipped(members.mean(0)[None]))
 
 
 def _member(known: Raster, members: Floats) -> Raster:
-    return known.replaced(_allowed(known, members[0])[None])
+    return known.replaced(known.clipped(members[:1]))
 
 
 def _spread(known: Raster, members: Floats) -> Raster:
     return known.derived("spread", np.where(known.observed, 0.0, members.std(0, ddof=1)))
-
-
-def _allowed(known: Raster, values: Floats) -> Floats:
-    return values.clip(min=0) if known.kind is Kind.NON_NEGATIVE else values
 
 
 def _ratio(above: list[float], below: list[float], context: Context) -> Interval:
