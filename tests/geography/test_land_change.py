@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.colors import to_hex
 
 from posteriori.core.errors import DataError, OptionError, ShapeError
 from posteriori.core.map_grid import MapGrid, as_wkt
@@ -18,11 +21,12 @@ from posteriori.domains.geography.land_growth import Growth, best_map, expected_
 from posteriori.domains.geography.land_maps import LandMaps, read_land
 from posteriori.domains.geography.land_potential import NEAR, RECIPES, Pair, Potential, require_seen, transitions
 from posteriori.domains.geography.land_scores import broken, off_total
+from posteriori.domains.geography.maps import SHADES, Named, Panel, maps_picture
 from posteriori.domains.geography.raster import write_raster
 from posteriori.domains.geography.studies import land_change
 from posteriori.domains.geography.studies.land_change import Study
 from posteriori.domains.geography.synthetic_city import grown_city
-from posteriori.inference.exact_totals import Clustering, drawn, with_total
+from posteriori.inference.exact_totals import Clustering, drawn, with_totals
 
 GRID = MapGrid((24, 30), (100.0, 0, 5e5, 0, -100.0, 5e6), as_wkt("EPSG:32633"))
 
@@ -36,7 +40,7 @@ def three_classes(seed: int = 0) -> tuple[LandMaps, Growth]:
     chance = np.where(allowed[before].transpose(2, 0, 1) & open_, draw.uniform(0.01, 0.3, (3, *GRID.shape)), 0.0)
     raster = Raster("land", before[None].astype(np.uint8), GRID, "1", Kind.CATEGORICAL, 255)
     land = LandMaps(raster, (0, 1, 2), np.stack([before, before]), (0.0, 1.0), (), open_)
-    return land, Growth(before, chance, allowed, 1.3, Clustering(2.0, 0.7))
+    return land, Growth(before, chance, allowed, np.full(3, 1.3), Clustering(2.0, 0.7))
 
 
 def files(place: Path, *maps: np.ndarray) -> tuple[str, ...]:
@@ -47,9 +51,13 @@ def files(place: Path, *maps: np.ndarray) -> tuple[str, ...]:
     return tuple(found)
 
 
+def with_total(p: np.ndarray, total: float, slope: float = 1.0) -> np.ndarray:
+    return with_totals(p[None], np.array([total]), np.array([slope]))[0]
+
+
 def test_totals_and_order() -> None:
     p = np.random.default_rng(0).uniform(0.001, 0.5, 500)
-    for total in (0, 3, 120.5, 500):
+    for total in (0, 3, 120.5, 499.99, 500):
         assert with_total(p, total, 1.4).sum() == pytest.approx(total, abs=1e-6)
     raised = with_total(p, 60.0)
     assert (np.argsort(raised) == np.argsort(p)).all()
@@ -57,7 +65,43 @@ def test_totals_and_order() -> None:
     with pytest.raises(DataError, match="501"):
         with_total(p, 501)
     with pytest.raises(DataError, match="-1 changes"):
+        with_total(p, -1)
+    with pytest.raises(DataError, match="-1 changes"):
         drawn(p, -1, np.zeros(500))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    gains=st.integers(1, 4),
+    cells=st.integers(4, 60),
+    share=st.floats(0, 1),
+    wide=st.floats(0.1, 12),
+    seed=st.integers(0, 99),
+)
+def test_gains_that_exclude_each_other_have_their_totals(
+    gains: int, cells: int, share: float, wide: float, seed: int
+) -> None:
+    """Whatever the chances: each sum is its total, no cell gains more than one class, odds between gains keep order."""
+    draw = np.random.default_rng(seed)
+    p = 1 / (1 + np.exp(wide * draw.normal(size=(gains, cells))))
+    totals = np.floor(draw.dirichlet(np.ones(gains)) * share * cells)
+    totals[0] += cells - totals.sum() if share == 1 else 0
+    found = with_totals(p, totals, np.ones(gains))
+    assert found.sum(1) == pytest.approx(totals, abs=1e-5 * cells)
+    assert (found >= 0).all()
+    assert (found.sum(0) <= 1 + 1e-9).all()
+    some = np.flatnonzero(totals)
+    if len(some) > 1 and totals.sum() < cells:
+        odds, before = (np.log(q[some[0]] / q[some[1]]) for q in (found, np.clip(p, 1e-6, 1 - 1e-6)))
+        assert odds - before == pytest.approx(np.full(cells, (odds - before)[0]), abs=1e-5)
+
+
+def test_excluding_gains_by_brute_force() -> None:
+    """Staying, one gain and the other are as (1 - p) (1 - q), p and q; totals are left as they are."""
+    p = np.array([[0.3, 0.05, 0.6], [0.1, 0.4, 0.2]])
+    stays = (1 - p).prod(0)
+    expected = p / (p.sum(0) + stays)
+    assert with_totals(p, expected.sum(1), np.ones(2)) == pytest.approx(expected, abs=1e-8)
 
 
 def test_clustered_noise_is_standard_normal() -> None:
@@ -95,6 +139,21 @@ def test_members_have_exact_amounts_and_nothing_forbidden() -> None:
     assert p.sum(0) == pytest.approx(np.ones(GRID.shape))
     best = best_map(growth.before, p, quotas[0])
     assert off_total(growth.before, best[None], quotas[:1]) == 0
+
+
+def test_gains_that_exclude_each_other_come_as_often_as_stated() -> None:
+    """Frequencies of 1500 members with two gains of one class: the worst of 10 groups of each within 0.03."""
+    draw = np.random.default_rng(3)
+    before, allowed = np.zeros((30, 30), np.int64), np.array([[0, 1, 1], [0, 0, 0], [0, 0, 0]], bool)
+    chance = np.stack([np.zeros((30, 30)), *draw.uniform(0.02, 0.7, (2, 30, 30))])
+    growth = Growth(before, chance, allowed, np.ones(3), Clustering(1.5, 0.8))
+    quotas = np.array([[0, 250, 180], [0, 0, 0], [0, 0, 0]])
+    p = growth.probabilities(quotas)
+    members = growth.members(np.stack([quotas] * 1500), Rng(0))
+    for code in (1, 2):
+        order = np.argsort(p[code], axis=None).reshape(10, -1)
+        came = (members == code).mean(0).ravel()
+        assert np.abs(came[order].mean(1) - p[code].ravel()[order].mean(1)).max() < 0.03
 
 
 def test_quotas_beyond_what_cells_bear_are_cut() -> None:
@@ -258,6 +317,18 @@ def test_a_total_beyond_the_map_is_refused_at_once(monkeypatch: pytest.MonkeyPat
         Study(total=room + 1)(Context(Rng(0)))
     with pytest.raises(AssertionError, match="learnt"):
         Study(total=room)(Context(Rng(0)))
+
+
+def test_classes_are_drawn_by_name() -> None:
+    """As many ticks as classes, each with its name; a cell has the colour of its class."""
+    _, growth = three_classes()
+    named = Named("class", ("forest", "built", "other"))
+    figure = maps_picture({"now": Panel(np.where(growth.before == 2, np.nan, growth.before), named)}, GRID)
+    axes, bar = figure.axes
+    assert [tick.get_text() for tick in bar.get_yticklabels()] == ["forest", "built", "other"]
+    mesh = axes.collections[0]
+    colours = {to_hex(mesh.to_rgba(code)) for code in (0, 1, 2)}
+    assert colours == set(SHADES[:3])
 
 
 @pytest.mark.slow

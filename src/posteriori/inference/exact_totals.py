@@ -18,6 +18,9 @@ from posteriori.core.random import Rng
 Floats = NDArray[np.float64]
 TINY = 1e-6
 """Probabilities are kept this far from 0 and 1."""
+MOST_STEPS = 200
+CLOSE = 1e-10
+"""Share of the cells that a total may be off."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +48,57 @@ def logit(p: Floats) -> Floats:
     return np.asarray(special.logit(np.clip(p, TINY, 1 - TINY)))
 
 
-def with_total(p: Floats, total: float, slope: float = 1.0) -> Floats:
-    """Probabilities (cell,) whose logits are ``slope`` times those of ``p`` and a shift, such that they sum to total.
+def with_totals(p: Floats, totals: Floats, slopes: Floats) -> Floats:
+    """Probabilities (gain, cell) of gains that exclude each other, near ``p``, that sum to ``totals`` (gain,).
+
+    Of a cell, the gains are to each other and to staying as ``p`` and the chance that none of them happens; these
+    log-odds are multiplied by ``slopes`` (gain,) and shifted, gain by gain, until the totals are right. With one gain,
+    they are its logits.
 
     Raises:
-        DataError: a total below zero or above the number of cells.
+        DataError: totals below zero, or more in all than there are cells.
     """
-    if not 0 <= total <= len(p):
-        raise DataError(f"a total of {total:g} changes among {len(p)} cells that may change; give one within.")
-    if total in (0, len(p)):
-        return np.full(len(p), float(total > 0))
-    raised = slope * logit(p)
-    low, high = -raised.max() - 40.0, -raised.min() + 40.0
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (low, middle) if special.expit(raised + middle).sum() > total else (middle, high)
-    return np.asarray(special.expit(raised + (low + high) / 2))
+    cells = p.shape[1]
+    if (totals < 0).any() or totals.sum() > cells:
+        told = ", ".join(f"{total:g}" for total in totals)
+        raise DataError(f"totals of {told} changes among {cells} cells that may change; give totals within.")
+    found, some = np.zeros(p.shape), totals > 0
+    if not some.any():
+        return found
+    kept = np.clip(p[some], TINY, 1 - TINY)
+    raised = slopes[some, None] * (np.log(kept) - np.log1p(-kept).sum(0))
+    if totals.sum() < cells:
+        found[some] = _balanced(raised, totals[some])
+    else:
+        part = _balanced(raised[:-1] - raised[-1], totals[some][:-1])
+        found[some] = np.concatenate([part, 1 - part.sum(0, keepdims=True)])
+    return found
+
+
+def _balanced(raised: Floats, totals: Floats) -> Floats:
+    """The shares exp(raised + shift) / (1 + their sum), (gain, cell), whose sums are ``totals``: Newton's descent."""
+    shift = np.zeros(len(raised))
+
+    def height(shift: Floats) -> float:
+        return float(special.logsumexp(_with_zero(raised + shift[:, None]), axis=0).sum() - shift @ totals)
+
+    for _ in range(MOST_STEPS if len(raised) else 0):
+        share = special.softmax(_with_zero(raised + shift[:, None]), axis=0)[:-1]
+        away = share.sum(1) - totals
+        if np.abs(away).max() <= CLOSE * raised.shape[1]:
+            break
+        curve = np.diag(share.sum(1)) - share @ share.T
+        step = np.linalg.solve(curve + 1e-12 * np.eye(len(curve)), away)
+        step *= min(1.0, 10.0 / np.abs(step).max())
+        here = height(shift)
+        while height(shift - step) > here + 1e-9 * abs(here) and np.abs(step).max() > 1e-12:
+            step /= 2
+        shift = shift - step
+    return np.asarray(special.softmax(_with_zero(raised + shift[:, None]), axis=0)[:-1])
+
+
+def _with_zero(raised: Floats) -> Floats:
+    return np.concatenate([raised, np.zeros((1, raised.shape[1]))])
 
 
 def drawn(p: Floats, total: int, noise: Floats) -> NDArray[np.bool_]:

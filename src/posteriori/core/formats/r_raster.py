@@ -129,4 +129,4 @@ def _palette(table: Any) -> dict[int, tuple[int, int, int, int]] | None:
     if table.info.type.name != "STR" or not table.value:
         return None
     colours = [bytes.fromhex(text.value.decode().lstrip("#")) for text in table.value]
-    return {at: (red, green, blue, *(alpha or [255])) for at, (red, green, blue, *alpha) in enumerate(colours)}
+    return {at: (each[0], each[1], each[2], each[3] if len(each) > 3 else 255) for at, each in enumerate(colours)}

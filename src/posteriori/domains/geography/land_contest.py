@@ -14,16 +14,21 @@ from posteriori.audit.rasters.change import change
 from posteriori.audit.rasters.splits import space_blocks
 from posteriori.core.errors import DataError
 from posteriori.core.random import Rng
-from posteriori.domains.geography.land_growth import CellularAutomaton, Growth, best_map, log_score, observed_quotas
+from posteriori.domains.geography.land_growth import CellularAutomaton, Growth, alike, best_map, observed_quotas
 from posteriori.domains.geography.land_maps import Codes, Floats, LandMaps, Mask
 from posteriori.domains.geography.land_potential import NEAR, RECIPES, WIDE, Mean, Pair, Potential, Recipe, require_seen
+from posteriori.domains.geography.land_slopes import sharpened
 from posteriori.inference.exact_totals import Clustering
 
 FOLDS = 4
+FEW_BLOCKS = 60
+"""Up to so many blocks, smaller parts are left out: what remains to learn from is to be like the whole."""
 GAP = 3
 """Cells between what is learnt from and what is left out."""
-SLOPES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
-CLUSTERINGS = (Clustering(), *(Clustering(length, share) for length in (1.0, 1.5, 2.5, 4.0) for share in (0.5, 0.8)))
+CLUSTERINGS = (
+    Clustering(),
+    *(Clustering(float(long), share) for long in (1, 2, 4, 8) for share in (0.5, 0.8, 0.9, 1.0)),
+)
 STEPS = (1, 2, 4)
 """Steps that the cellular automaton may take."""
 FEW = 12
@@ -36,15 +41,15 @@ class Chosen:
 
     Attributes:
         recipe: name in ``RECIPES``.
-        slope: what its logits are multiplied by.
+        slopes: what the log-odds of each gain are multiplied by, (class,).
         clustering: of the draws.
-        scores: mean -log probability left out, by recipe, each with its best slope.
+        scores: mean -log probability left out, by recipe, each with the slope that is best in the other squares.
         automaton: steps and recipe of the cellular automaton that hit most in the last learning maps.
         automata: their figures of merit.
     """
 
     recipe: str
-    slope: float
+    slopes: Floats
     clustering: Clustering
     scores: Mapping[str, float]
     automaton: tuple[str, CellularAutomaton]
@@ -57,12 +62,12 @@ def block_labels(shape: tuple[int, int], size: int) -> Codes:
     return np.asarray(space_blocks(at, float(size)).numpy().reshape(shape))
 
 
-def folds_of(shape: tuple[int, int], size: int, rng: Rng) -> Codes:
-    """Fold (y, x) of each cell: blocks dealt at random."""
-    labels = block_labels(shape, size)
-    every, place = np.unique(labels, return_inverse=True)
-    dealt = rng.permutation(len(every)).numpy() % FOLDS
-    return np.asarray(dealt[place].reshape(shape))
+def folds_of(where: Mask, size: int, rng: Rng) -> Codes:
+    """Fold (y, x) of each cell: the blocks of ``where`` dealt at random, ``FOLDS`` of them or twice as many if few."""
+    labels = block_labels(where.shape, size)
+    every = np.unique(labels[where])
+    dealt = rng.permutation(len(every)).numpy() % (FOLDS if len(every) > FEW_BLOCKS else 2 * FOLDS)
+    return np.asarray(dealt[np.searchsorted(every, labels).clip(max=len(every) - 1)])
 
 
 def pairs_of(land: LandMaps) -> list[Pair]:
@@ -81,24 +86,23 @@ def parted(pair: Pair, size: int) -> tuple[Pair, Pair]:
 
 
 def chosen(land: LandMaps, pairs: Sequence[Pair], size: int, rng: Rng, names: Sequence[str]) -> Chosen:
-    """Recipe, slope and clustering by parts left out of the last pair, ``size`` the side of a block [cells]."""
+    """Recipe, slopes and clustering by parts left out of the last pair, ``size`` the side of a block [cells]."""
     last = pairs[-1]
-    fold = folds_of(last.before.shape, size, rng.child("folds"))
+    fold = folds_of(last.where, size, rng.child("folds"))
     single: dict[Recipe, Floats] = {}
     left_out = {name: learnt_without(land, RECIPES[name], pairs, fold, single) for name in names}
     allowed = Potential.learnt(land, RECIPES[NEAR], pairs, 0).allowed
     quotas = observed_quotas(last, allowed, land.open)
-    tried = {
-        (name, slope): left_out_score(last, chance, allowed, slope, quotas)
+    laws = {
+        name: sharpened(Growth(last.before, chance, allowed, alike(chance), Clustering()), last, quotas, fold, False)
         for name, chance in left_out.items()
-        for slope in SLOPES
     }
-    best, slope = min(tried, key=lambda key: tried[key])
-    scores = {name: min(tried[name, slope] for slope in SLOPES) for name in left_out}
-    grown = Growth(last.before, left_out[best], allowed, slope, Clustering())
-    clustering = _clustering(grown, last, quotas, rng.child("clustering"))
+    best = min(laws, key=lambda name: laws[name][1])
+    law, score = min(laws[best], sharpened(laws[best][0], last, quotas, fold, True), key=lambda found: found[1])
+    scores = {name: found[1] for name, found in laws.items()} | {best: score}
+    clustering = _clustering(law, last, quotas, block_labels(fold.shape, size), rng.child("clustering"))
     automata, best_automaton = _automata(land, pairs, quotas, rng.child("automata"))
-    return Chosen(best, slope, clustering, scores, best_automaton, automata)
+    return Chosen(best, law.slopes, clustering, scores, best_automaton, automata)
 
 
 def learnt_without(
@@ -112,7 +116,7 @@ def learnt_without(
         return single[recipe]
     last = pairs[-1]
     found = np.zeros((len(land.classes), *fold.shape))
-    for each in range(FOLDS):
+    for each in range(int(fold.max()) + 1):
         test = fold == each
         apart = ~ndimage.binary_dilation(test, iterations=GAP)
         rest = [*pairs[:-1], replace(last, where=last.where & apart)]
@@ -120,15 +124,6 @@ def learnt_without(
         found[:, test] = potential(last.before, last.time)[:, test]
     single[recipe] = np.asarray(np.where(last.where, found, 0.0))
     return single[recipe]
-
-
-def left_out_score(pair: Pair, chance: Floats, allowed: Mask, slope: float, quotas: Codes) -> float:
-    """Mean -log probability of the classes that came, over cells that could change."""
-    grown = Growth(pair.before, chance, allowed, slope, Clustering())
-    p = grown.probabilities(grown.capped(quotas[None])[0])
-    could = (chance > 0).any(0) & pair.where
-    came = np.take_along_axis(p, pair.after.clip(0)[None], 0)[0][could]
-    return log_score(came, np.ones(len(came), bool))
 
 
 def pattern(before: Codes, after: Codes, where: Mask) -> tuple[float, float]:
@@ -139,15 +134,26 @@ def pattern(before: Codes, after: Codes, where: Mask) -> tuple[float, float]:
     return float(alike.value), float(patches)
 
 
-def _clustering(grown: Growth, pair: Pair, quotas: Codes, rng: Rng) -> Clustering:
-    """The noise under which changes stick together, and fall into patches, as those observed do."""
-    quotas = grown.capped(quotas[None])[0]
-    truth = np.log1p(pattern(pair.before, pair.after, pair.where))
+def _clustering(law: Growth, pair: Pair, quotas: Codes, block: Codes, rng: Rng) -> Clustering:
+    """The noise under which changes stick together, fall into patches, and crowd into squares, as those observed do.
+
+    Crowding is the sum over squares of (changes - changes expected)².
+    """
+    quotas = law.capped(quotas[None])[0]
+    p = law.probabilities(quotas)
+    stays = np.take_along_axis(p, law.before.clip(0)[None], 0)[0]
+    expected = np.where((law.chance > 0).any(0), 1 - stays, 0.0)
+
+    def told(after: Codes) -> Floats:
+        changed = (pair.before != after) & pair.where
+        crowded = np.bincount(block.ravel(), (changed - expected).ravel())
+        return np.log1p([*pattern(pair.before, after, pair.where), (crowded**2).sum()])
+
+    truth = told(pair.after)
 
     def away(clustering: Clustering) -> float:
-        maps = replace(grown, clustering=clustering).members(np.stack([quotas] * FEW), rng)
-        found = np.mean([np.log1p(pattern(pair.before, one, pair.where)) for one in maps], 0)
-        return float(((found - truth) ** 2).sum())
+        maps = replace(law, clustering=clustering).members(np.stack([quotas] * FEW), rng)
+        return float(((np.mean([told(one) for one in maps], 0) - truth) ** 2).sum())
 
     return min(CLUSTERINGS, key=away)
 
@@ -233,7 +239,7 @@ def grown(land: LandMaps, learning: Sequence[Pair], test: Pair, found: Chosen) -
     """The law of what follows ``test.before``, learnt on pairs of maps."""
     potential = Potential.learnt(land, RECIPES[found.recipe], learning, 0)
     chance = np.where(test.where, potential(test.before, test.time), 0.0)
-    return Growth(test.before, chance, potential.allowed, found.slope, found.clustering)
+    return Growth(test.before, chance, potential.allowed, found.slopes, found.clustering)
 
 
 def _within(p: Floats, pair: Pair) -> Floats:

@@ -30,20 +30,20 @@ def near(state: Codes, gained: int, time: int, drivers: Sequence[Driver]) -> Flo
 
 def wide(state: Codes, gained: int, time: int, drivers: Sequence[Driver], open_: Mask) -> Floats:
     """The same and more, (y, x, feature): densities at ``SCALES``, smoothed drivers, closed land, size of the patch."""
-    here = state == gained
+    here, known = state == gained, state >= 0
     found = [near(state, gained, time, drivers)]
-    layers = [_density(here, scale) for scale in SCALES]
+    layers = [_around(here, known, scale) for scale in SCALES]
     for driver in drivers:
         layer = driver.at(time)
         if driver.places:
-            layers += [_density(layer == layer.max(), scale) for scale in SCALES]
+            layers += [_around(layer == layer.max(), known, scale) for scale in SCALES]
         else:
-            layers += [np.sqrt(np.abs(layer)) * np.sign(layer), *(ndimage.gaussian_filter(layer, s) for s in SMOOTHED)]
-    for other in np.unique(state[state >= 0]):
-        if other != gained and len(np.unique(state[state >= 0])) > 2:
-            layers += [_density(state == other, scale) for scale in SMOOTHED]
+            layers += [np.sqrt(np.abs(layer)) * np.sign(layer), *(_around(layer, known, scale) for scale in SMOOTHED)]
+    for other in np.unique(state[known]):
+        if other != gained and len(np.unique(state[known])) > 2:
+            layers += [_around(state == other, known, scale) for scale in SMOOTHED]
     if not open_.all():
-        layers += [_distance(~open_), *(_density(~open_, scale) for scale in SMOOTHED)]
+        layers += [_distance(~open_), *(_around(~open_, np.ones_like(known), scale) for scale in SMOOTHED)]
     layers.append(_patch(here))
     return np.concatenate([*found, np.stack(layers, -1)], -1)
 
@@ -62,11 +62,11 @@ def _distance(here: Mask) -> Floats:
     return found
 
 
-def _density(here: Mask, scale: float) -> Floats:
-    """Share of the window that is such a place, windows cut at the border of the map."""
-    inside = ndimage.gaussian_filter(np.ones(here.shape), scale, mode="constant")
-    found: Floats = ndimage.gaussian_filter(here.astype(np.float64), scale, mode="constant") / inside
-    return found
+def _around(values: Floats | Mask, known: Mask, scale: float) -> Floats:
+    """Mean over the window of a map or share that is such a place, windows cut where nothing is known."""
+    inside = ndimage.gaussian_filter(known.astype(np.float64), scale, mode="constant")
+    found = ndimage.gaussian_filter(np.where(known, values, 0.0), scale, mode="constant")
+    return np.asarray(found / np.maximum(inside, 1e-9))
 
 
 def _patch(here: Mask) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 from posteriori.core.random import Rng
 from posteriori.domains.geography.land_maps import Codes, Floats, Mask
 from posteriori.domains.geography.land_potential import Pair, Potential, transitions
-from posteriori.inference.exact_totals import Clustering, drawn, logit, with_total
+from posteriori.inference.exact_totals import TINY, Clustering, drawn, logit, with_totals
 
 YEARS_UNKNOWN = 0.5
 """Relative spread of a rate of growth that one interval alone tells."""
@@ -24,23 +24,22 @@ class Growth:
         before: classes now (y, x).
         chance: probability of each gain (class, y, x), zero where it is impossible.
         allowed: transitions (from, to).
-        slope: what logits are multiplied by.
+        slopes: what the log-odds of each gain are multiplied by, (class,).
         clustering: of the noise that draws share.
     """
 
     before: Codes
     chance: Floats
     allowed: Mask
-    slope: float
+    slopes: Floats
     clustering: Clustering
 
     def probabilities(self, quotas: Codes) -> Floats:
         """Probability of each class (class, y, x) when ``quotas`` (from, to) cells change."""
         found = np.zeros_like(self.chance)
-        for _, gained, cells, p in self._scaled(quotas):
-            found[gained][cells] = p
-        total = found.sum(0)
-        found /= np.maximum(total, 1.0)
+        for share in self._shares(quotas):
+            for gained, p in zip(share.gains, share.p, strict=True):
+                found[gained][share.cells] = p
         stays = 1 - found.sum(0)
         known = self.before >= 0
         found[np.maximum(self.before, 0)[known], *np.nonzero(known)] = stays[known]
@@ -48,41 +47,70 @@ class Growth:
 
     def member(self, quotas: Codes, rng: Rng) -> Codes:
         """One map in which exactly ``quotas`` (from, to) cells have changed."""
-        after = self.before.copy()
-        for start, gained, cells, p in self._scaled(quotas):
-            noise = self.clustering.field(self.before.shape, rng.child("noise", start, gained))
-            free = after[cells] == start
-            at = np.flatnonzero(cells)[free]
-            changes = drawn(p[free], int(quotas[start, gained]), noise.ravel()[at])
-            after.ravel()[at[changes]] = gained
-        return after
+        return self._drawn(self._shares(quotas), quotas, rng)
 
     def members(self, quotas: Codes, rng: Rng) -> Codes:
         """Maps (member, y, x), for quotas (member, from, to)."""
-        return np.stack([self.member(quota, rng.child("member", at)) for at, quota in enumerate(quotas)])
+        found, shares = [], self._shares(quotas[0])
+        for at, quota in enumerate(quotas):
+            if at and (quota != quotas[at - 1]).any():
+                shares = self._shares(quota)
+            found.append(self._drawn(shares, quota, rng.child("member", at)))
+        return np.stack(found)
 
     def capped(self, quotas: Codes) -> Codes:
         """The same quotas (member, from, to), none above what its cells can bear and none impossible."""
         found = np.where(self.allowed, quotas, 0)
         for start in range(len(self.allowed)):
-            room = int(((self.before == start) & (self.chance > 0).any(0)).sum())
-            for gained in np.flatnonzero(self.allowed[start]):
-                most = int(((self.before == start) & (self.chance[gained] > 0)).sum())
-                found[:, start, gained] = np.minimum(found[:, start, gained], most)
+            room = int(self._may_change(start).sum())
             total = found[:, start].sum(-1, keepdims=True)
             found[:, start] = np.where(total > room, found[:, start] * room // np.maximum(total, 1), found[:, start])
         return np.asarray(found)
 
-    def _scaled(self, quotas: Codes) -> list[tuple[int, int, Mask, Floats]]:
-        """From, to, cells and their probabilities, the largest quota first."""
+    def _may_change(self, start: int) -> Mask:
+        """Cells of a class that may change: into whatever is allowed of it, all alike."""
+        return np.asarray((self.before == start) & (self.chance > 0).any(0))
+
+    def _shares(self, quotas: Codes) -> list[_Share]:
+        """What becomes of each class of which some changes."""
         found = []
-        for place in np.argsort(-quotas, axis=None, kind="stable"):
-            start, gained = divmod(int(place), len(quotas))
-            if quotas[start, gained] > 0:
-                cells = (self.before == start) & (self.chance[gained] > 0)
-                p = with_total(self.chance[gained][cells], float(quotas[start, gained]), self.slope)
-                found.append((start, gained, cells, p))
+        for start in np.flatnonzero(quotas.sum(1)).tolist():
+            gains = np.flatnonzero(quotas[start])
+            gains = gains[np.argsort(-quotas[start, gains], kind="stable")]
+            cells = self._may_change(start)
+            p = with_totals(self.chance[gains][:, cells], quotas[start, gains].astype(np.float64), self.slopes[gains])
+            found.append(_Share(start, gains, cells, p))
         return found
+
+    def _drawn(self, shares: Sequence[_Share], quotas: Codes, rng: Rng) -> Codes:
+        """One map: gains in turn, the largest first, each among the cells that the ones before have left."""
+        after = self.before.copy()
+        gained = sorted({int(code) for share in shares for code in share.gains})
+        noise = {code: self.clustering.field(after.shape, rng.child("noise", code)).ravel() for code in gained}
+        for share in shares:
+            at, left = np.flatnonzero(share.cells), np.ones(share.p.shape[1])
+            for code, p in zip(share.gains.tolist(), share.p, strict=True):
+                free = np.flatnonzero(after.ravel()[at] == share.start)
+                chance = np.minimum(p[free] / np.maximum(left[free], TINY), 1.0)
+                changes = drawn(chance, int(quotas[share.start, code]), noise[code][at[free]])
+                after.ravel()[at[free[changes]]] = code
+                left = left - p
+        return after
+
+
+@dataclass(frozen=True, eq=False)
+class _Share:
+    """What becomes of the class ``start``: probabilities ``p`` (gain, cell) of ``gains`` in the mask ``cells``."""
+
+    start: int
+    gains: Codes
+    cells: Mask
+    p: Floats
+
+
+def alike(chance: Floats, slope: float = 1.0) -> Floats:
+    """One slope for all classes of chances (class, y, x)."""
+    return np.full(len(chance), slope)
 
 
 def best_map(before: Codes, probabilities: Floats, quotas: Codes) -> Codes:
@@ -150,7 +178,7 @@ class CellularAutomaton:
         for step in range(self.steps):
             part = quotas * (step + 1) // self.steps - quotas * step // self.steps
             chance = np.where(where, potential(state, time), 0.0)
-            state = Growth(state, chance, potential.allowed, 1.0, noise).member(part, rng.child("step", step))
+            state = Growth(state, chance, potential.allowed, alike(chance), noise).member(part, rng.child("step", step))
         return state
 
     def members(
@@ -159,7 +187,7 @@ class CellularAutomaton:
         """Maps (member, y, x)."""
         if self.steps == 1:
             chance = np.where(where, potential(before, time), 0.0)
-            grown = Growth(before, chance, potential.allowed, 1.0, Clustering())
+            grown = Growth(before, chance, potential.allowed, alike(chance), Clustering())
             return grown.members(np.broadcast_to(quotas, (members, *quotas.shape)), rng)
         return np.stack(
             [self.member(potential, before, time, quotas, where, rng.child("ca", at)) for at in range(members)]

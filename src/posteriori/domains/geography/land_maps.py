@@ -118,7 +118,7 @@ def read_land(
     free = seen & ~np.any([np.zeros_like(seen), *closed], axis=0)
     if not free.any():
         raise DataError("no cell may change: gaps, exclusion and protection leave none open.")
-    filled = tuple(Driver(d.name, np.where(seen, d.values, np.nanmean(d.values))) for d in found)
+    filled = tuple(Driver(d.name, np.where(seen, d.values, np.nanmin(d.values))) for d in found)
     last = replace(layers[-1][1], kind=Kind.CATEGORICAL)
     when = _years(years, [name for name, _ in layers])
     return LandMaps(last, tuple(every.tolist()), codes.astype(np.int64), when, filled, free)

@@ -16,7 +16,7 @@ from posteriori.audit.rasters.change import Disagreement, confusion, disagreemen
 from posteriori.audit.reliability import ReliabilityCurve, calibration_error, reliability_curve
 from posteriori.core.random import Rng
 from posteriori.domains.geography.land_contest import Trial, block_labels, merit, pattern
-from posteriori.domains.geography.land_growth import Growth, log_score
+from posteriori.domains.geography.land_growth import Growth, alike, log_score
 from posteriori.domains.geography.land_maps import Codes, Floats, Mask
 
 
@@ -50,7 +50,8 @@ class Judged:
     def random_merit(self, rng: Rng) -> float:
         """Figure of merit when the same amounts change anywhere they may."""
         growth = self.trial.growth
-        anywhere = Growth(growth.before, np.where(growth.chance > 0, 0.5, 0.0), growth.allowed, 1.0, growth.clustering)
+        even = np.where(growth.chance > 0, 0.5, 0.0)
+        anywhere = Growth(growth.before, even, growth.allowed, alike(even), growth.clustering)
         return self.merit(anywhere.members(np.stack([self.trial.quotas] * 20), rng))
 
     def calibration(self, change: Floats) -> Estimate:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from posteriori.domains.geography.land_maps import Codes, Floats
+from posteriori.domains.geography.land_maps import Codes
+from posteriori.domains.geography.maps import Named, Panel
 from posteriori.domains.geography.pattern_clusters import Clusters
 from posteriori.domains.geography.pattern_samples import Samples
 from posteriori.domains.picture import COLOURS, blank
@@ -95,7 +96,10 @@ def number_picture(found: Clusters) -> Figure:
     return figure
 
 
-def placed(samples: Samples, label: Codes) -> Floats:
-    """Cluster (from 1) of the sample in each cell, NaN where there is none."""
+def placed_panel(what: str, samples: Samples, label: Codes) -> Panel:
+    """The cluster, from 1, of the sample in each cell, nothing where there is none."""
     assert samples.place is not None
-    return np.where(samples.place >= 0, label[samples.place.clip(0)] + 1.0, np.nan)
+    number = int(label.max()) + 1
+    shown = np.where(samples.place >= 0, label[samples.place.clip(0)], np.nan)
+    names = tuple(str(at + 1) for at in range(number))
+    return Panel(shown, Named(what, names, tuple(colour(at) for at in range(number))))

@@ -30,7 +30,7 @@ from posteriori.domains.geography.land_growth import (
 from posteriori.domains.geography.land_maps import Codes, Floats, LandMaps, read_land
 from posteriori.domains.geography.land_potential import RECIPES, Pair, require_seen
 from posteriori.domains.geography.land_scores import Judged, broken, off_total
-from posteriori.domains.geography.maps import Panel, maps_picture
+from posteriori.domains.geography.maps import Named, Panel, maps_picture
 from posteriori.domains.geography.raster import write_raster
 from posteriori.domains.geography.synthetic_city import City, grown_city
 from posteriori.domains.picture import Colours, reliability_picture
@@ -212,7 +212,7 @@ class _Findings:
         low, high = np.quantile(self.trend.sum((1, 2)), [0.05, 0.95])
         return {
             "learner": found.recipe,
-            "slope": found.slope,
+            "slopes": ", ".join(f"{slope:g}" for slope in sorted(set(found.slopes.tolist()))),
             "clustering": f"length {found.clustering.length:g} cells, share {found.clustering.share:g}",
             "automaton": f"{name}, {automaton.steps} step(s)",
             "observed_changes": int(self.judged.trial.quotas.sum()),
@@ -321,9 +321,9 @@ class _Findings:
         """Stored numbers' positions, NaN where unknown."""
         return np.where(self.land.known, codes, np.nan)
 
-    def _class_colours(self) -> Colours:
-        named = ", ".join(f"{at}: {number}" for at, number in enumerate(self.land.classes[:6]))
-        return Colours(f"class ({named}{' …' if len(self.land.classes) > 6 else ''})", 0, len(self.land.classes) - 1)
+    def _class_colours(self) -> Named:
+        """The numbers of the maps given."""
+        return Named("class", tuple(map(str, self.land.classes)))
 
     def _test_panels(self) -> Mapping[str, Panel]:
         trial, land = self.judged.trial, self.land

@@ -195,10 +195,9 @@ class _Findings:
         else:
             pictures["Samples by their features"] = partial(draw.named_picture, samples, best)
         if samples.grid is not None and samples.place is not None:
-            own = Panel(draw.placed(samples, best.label), Colours("cluster", 1, max(2, best.number)))
-            panels = {"clusters": own}
+            panels = {"clusters": draw.placed_panel("cluster", samples, best.label)}
             for name, known in samples.groups.items():
-                panels[name] = Panel(draw.placed(samples, known), Colours("type", 1, 3))
+                panels[name] = draw.placed_panel("type", samples, known)
             pictures["Where the clusters are"] = partial(maps_picture, panels, samples.grid, 2)
         pictures["When the clusters are"] = partial(draw.line_picture, samples, best)
         pictures["How many, and how stable"] = partial(draw.number_picture, best)
