@@ -9,7 +9,7 @@ from asked import Asked, score, scores
 
 INF = math.inf
 STUDY = ("geography/exactness",)
-LEARNED = ("geography/exactness", "regimes=learned", "problems=32", "particles=128", "passes=3")
+LEARNED = ("geography/exactness", "regimes=learned")
 CONDITIONAL = ("geography/exactness", "conditional=true", "problems=48")
 QUESTIONS = ("mask", "blocks", "points", "lines")
 

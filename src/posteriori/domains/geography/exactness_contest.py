@@ -35,7 +35,7 @@ from posteriori.inference.plug_in.tweedie import Tweedie
 from posteriori.inference.plug_in.twisted import Twisted
 from posteriori.learn.diffusion.denoiser import Preconditioned
 from posteriori.learn.diffusion.prior import DiffusionPrior
-from posteriori.learn.diffusion.training import Fields, train
+from posteriori.learn.diffusion.training import Fields, LogNormal, NoiseLoss, train
 from posteriori.learn.diffusion.unet import UNet
 from posteriori.learn.ensemble_covariance import Localisation, choose, localised
 from posteriori.learn.plan import Cosine, Plan
@@ -44,6 +44,8 @@ from posteriori.learn.random_fields import GaussianField, MixtureField
 ANALYTIC, LEARNED = "guided, analytic", "guided, learned"
 TWISTED, REFERENCE, CHANCE = "twisted", "Gaussian reference", "exact draws"
 MAIN_LEVELS = Levels(10)
+USUAL, WIDE = LogNormal(), LogNormal(-0.9, 1.5)
+"""Noise levels of training; regimes are told apart by what fields are like at all scales."""
 QUANTILES = (0.05, 0.5, 0.95)
 CLASS_NOISE = 0.05
 """Noise level at which draws are sorted into regimes, in the field's unit: it hides what a net cannot resolve."""
@@ -58,7 +60,9 @@ class Trained:
     lengths: tuple[float, ...] | None
 
 
-def trained(law: GaussianField | MixtureField, fields: int, passes: int, context: Context) -> Trained:
+def trained(
+    law: GaussianField | MixtureField, fields: int, passes: int, context: Context, levels: LogNormal = USUAL
+) -> Trained:
     """A U-Net of 16 channels trained on ``fields`` draws of the law; the taper is chosen on quarters left out."""
     space, rng = law.space, context.rng
     history = law.sample(fields, rng.child("history"))
@@ -71,7 +75,7 @@ def trained(law: GaussianField | MixtureField, fields: int, passes: int, context
         net = Preconditioned(UNet(width=16, multiples=(1, 2), heads=2))
     plan = Plan(epochs=passes, batch=64, rate=3e-3, schedule=Cosine(0.05), average=0.99)
     values = Fields(((history - mean) / scale)[:, None].float())
-    fitted = train(net, values, plan, context.child("training")).net
+    fitted = train(net, values, plan, context.child("training"), loss=NoiseLoss(levels)).net
     denoiser = fitted.eval().requires_grad_(False)
     return Trained(
         DiffusionPrior(space, denoiser, mean, scale), localised(space, history, chosen.best), chosen.best.lengths

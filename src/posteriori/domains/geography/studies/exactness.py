@@ -34,6 +34,7 @@ from posteriori.domains.geography.exactness_contest import (
     MAIN_LEVELS,
     REFERENCE,
     TWISTED,
+    WIDE,
     Example,
     Regimes,
     RegimeScore,
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
 FEWEST_FIELDS = 50
+FRESH = 3
+"""Draws that the denoiser of two regimes learns from, over those of one Gaussian law."""
 NUGGET = 1e-3
 """Share of the mean variance that is added to each cell of a law taken from a history, so that it is no fold."""
 
@@ -126,7 +129,8 @@ class Study:
                 more["conditional"] = conditional(law, scale * float(asked.sigma), count, self.passes, self.draws, own)
             found[name], examples[name] = gaussian_contest(law, asked, learnt, counts, context.child(name), more)
         mixture = two_regimes(grid(self.side))
-        also = trained(mixture, count, self.passes, context.child("mixture")) if self.regimes == "learned" else None
+        learned = self.regimes == "learned"
+        also = trained(mixture, FRESH * count, self.passes, context.child("mixture"), WIDE) if learned else None
         asked = doubtful(mixture.space, context.rng.child("doubtful"))
         regimes = regime_contest(mixture, asked, also, problems // 2, self.particles, context.child("regimes"))
         operator = every["mask"].operator
