@@ -15,6 +15,8 @@ from posteriori.core.errors import DataError, MemoryBudgetError, OptionError, Sh
 from posteriori.core.random import Rng
 from posteriori.core.raster import Kind, Layers, Raster
 from posteriori.core.run import Context
+from posteriori.domains.geography import residual_trial
+from posteriori.domains.geography.cloud_contest import Choice
 from posteriori.domains.geography.cloud_gaps import (
     FAR,
     GappyStack,
@@ -24,6 +26,7 @@ from posteriori.domains.geography.cloud_gaps import (
     hidden_by,
     interpolated,
 )
+from posteriori.domains.geography.cloud_residual import missed
 from posteriori.domains.geography.cloud_scene import drifting_scene
 from posteriori.domains.geography.dineof import Dineof
 from posteriori.domains.geography.dineof_setup import DineofSetup, read_gher
@@ -282,13 +285,35 @@ def test_packed_whole_numbers_that_are_never_negative_stay_so(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_draws_of_clouds_are_learnt_from_where_the_hidden_cells_are_given(tmp_path: Path) -> None:
-    data, mask, times = scene(tmp_path)
-    own = np.zeros((24, 20, 20), bool)
-    own[4:20:3, 5:12, 5:12] = True
+    data, mask, times = scene(tmp_path, 10)
+    own = np.zeros((10, 20, 20), bool)
+    own[1:9:2, 5:12, 5:12] = True
     np.save(tmp_path / "own.npy", own)
     found = [Study(data, None, mask, times, tmp_path / "own.npy", draws, 2)(Context(Rng(0))) for draws in (1, 2)]
     assert found[0].scores["cells"] == found[1].scores["cells"]
     assert found[0].scores["crps"] != found[1].scores["crps"]
+
+
+def test_a_diffusion_model_learns_what_the_law_misses_where_the_truth_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The dressed law's errors have mean 0 and spread 1 on the dates it was dressed on; only hidden cells count."""
+    truth, hidden = drifting_scene(24, 20, Rng(4))
+    stack = GappyStack(torch.where(hidden, NAN, truth), 5 * torch.arange(24.0).double(), torch.ones(20, 20) > 0)
+    shapes, dates = cloud_shapes(stack.observed, stack.domain), torch.arange(24)
+    sets = [hidden_by(shapes, stack.observed, dates, Rng(i)) for i in range(3)]
+    cases = missed(stack, sets, Choice())
+    assert int(cases.known.sum()) == sum(int(part.sum()) for part in sets)
+    assert bool(torch.isfinite(cases.conditions()).all())
+    early = cases.known & (cases.fold < cases.fold.max())[:, None, None]
+    ratio = (cases.error / cases.std)[early]
+    assert abs(float(ratio.mean())) < 0.05
+    assert float(ratio.std()) == pytest.approx(1.0, abs=0.1)
+    assert cases.score is not None
+    assert torch.equal(torch.isfinite(cases.score), cases.known)
+    monkeypatch.setattr(residual_trial, "EPOCHS", 2)
+    monkeypatch.setattr(residual_trial, "STEPS", (4,))
+    assert 0.5 < residual_trial.diffusion_over_gaussian(cases, lambda x: x, Context(Rng(0))) < 2.0
 
 
 def test_a_set_up_file_of_another_stack_is_refused_before_the_work(tmp_path: Path) -> None:

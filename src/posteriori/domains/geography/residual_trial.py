@@ -1,4 +1,4 @@
-"""Would a diffusion model of what a Gaussian law misses do better? Trained on some stretches, tried on the last."""
+"""Would a diffusion model of what a law misses do better? Trained on some stretches, tried on the last."""
 
 from __future__ import annotations
 
@@ -32,15 +32,16 @@ LOW, HIGH = 0.02, 20.0
 
 @dataclass(frozen=True, eq=False)
 class Missed:
-    """What a Gaussian law missed on stretches left out.
+    """What a law missed on stretches left out.
 
     Args:
-        error: truth less mean, (n, y, x).
+        error: truth less mean, (n, y, x); NaN where the truth is not known.
         std: that the law stated, (n, y, x).
         told: what a net may know of each case, (n, k, y, x), of about unit size.
         past: fields before, oldest first, of about unit size, (n, time, y, x); no times for none.
         fold: number of each case's stretch, (n,).
         mask: defined cells, (y, x).
+        score: CRPS of the law, (n, y, x), where it is not N(mean, std²).
     """
 
     error: Tensor
@@ -49,6 +50,12 @@ class Missed:
     past: Tensor
     fold: Tensor
     mask: Tensor
+    score: Tensor | None = None
+
+    @property
+    def known(self) -> Tensor:
+        """Where the truth is, (n, y, x)."""
+        return self.mask & torch.isfinite(self.error)
 
     def conditions(self) -> Tensor:
         """Channels for a net, past fields each with their mask last, float32 (n, k + 2 time, y, x)."""
@@ -58,17 +65,17 @@ class Missed:
 
 
 def diffusion_over_gaussian(missed: Missed, keep: Callable[[Tensor], Tensor], context: Context) -> float:
-    """CRPS of a diffusion model's members over that of the Gaussian law, on the last stretch left out.
+    """CRPS of a diffusion model's members over that of the law, on the last stretch left out.
 
     It is trained on the other stretches. Solver steps and a common factor of its spread are those that suit the last
     stretch best, so that the ratio flatters it: above :data:`WORTH` it is not worth keeping.
 
     Args:
-        missed: the Gaussian law's errors.
+        missed: the law's errors.
         keep: moves errors (member, n, y, x) to where they may lie, such as the null space of block means.
         context: stream, progress and store of the training.
     """
-    ratio = torch.where(missed.mask, missed.error / missed.std, torch.nan).clamp(-8, 8)[:, None].float()
+    ratio = torch.where(missed.known, missed.error / missed.std, torch.nan).clamp(-8, 8)[:, None].float()
     told = missed.conditions()
     last = missed.fold == missed.fold.max()
     times, k = missed.past.shape[1], missed.told.shape[1]
@@ -80,14 +87,15 @@ def diffusion_over_gaussian(missed: Missed, keep: Callable[[Tensor], Tensor], co
     denoiser = train(Preconditioned(whole), rows, plan, context.child("residual")).net
     at = last.nonzero()[:, 0]
     at = at[torch.linspace(0, len(at) - 1, MOST).round().long().unique()]
-    error, std, mask = missed.error[at], missed.std[at], missed.mask
-    gaussian = crps_gaussian(torch.zeros_like(error), std.clamp_min(1e-300), error)[:, mask].mean()
+    error, std, known = missed.error[at], missed.std[at], missed.known[at]
+    gaussian = crps_gaussian(torch.zeros_like(error), std.clamp_min(1e-300), error)
+    own = (gaussian if missed.score is None else missed.score[at])[known].mean()
     scores = []
     for steps in STEPS:
-        noise = context.rng.child("noise").normal((MEMBERS, len(at), 1, *mask.shape)).float()
+        noise = context.rng.child("noise").normal((MEMBERS, len(at), 1, *missed.mask.shape)).float()
         denoise = partial(denoiser, condition=told[at].expand(MEMBERS, *told[at].shape))
         r = solve(denoise, noise, karras(steps, LOW, HIGH), DPMSolver2M())[:, :, 0].double()
         for factor in FACTORS:
             members = keep(std * (r.mean(0) + factor * (r - r.mean(0))))
-            scores.append(crps_fair(members[..., mask], error[:, mask]).mean())
-    return float(min(scores) / gaussian)
+            scores.append(crps_fair(members[..., known], error[known]).mean())
+    return float(min(scores) / own)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +32,7 @@ from posteriori.domains.geography.cloud_contest import (
     LEVEL,
     LINE,
     OURS,
+    Choice,
     Result,
     Trial,
     learnt_dressing,
@@ -39,12 +40,14 @@ from posteriori.domains.geography.cloud_contest import (
     run_trial,
 )
 from posteriori.domains.geography.cloud_gaps import GappyStack, cells_to_seen, cloud_shapes, days_to_seen, hidden_by
+from posteriori.domains.geography.cloud_residual import missed
 from posteriori.domains.geography.cloud_scene import drifting_scene
 from posteriori.domains.geography.cloud_stack import masked, stack_of
 from posteriori.domains.geography.dineof import Dineof
 from posteriori.domains.geography.dineof_setup import DineofSetup
 from posteriori.domains.geography.dressing import Dressing
 from posteriori.domains.geography.raster import read_mask, read_raster, write_raster
+from posteriori.domains.geography.residual_trial import WORTH, diffusion_over_gaussian
 from posteriori.domains.study import Outcome
 
 if TYPE_CHECKING:
@@ -84,6 +87,8 @@ class Study:
     """How many times other clouds are drawn over the scored dates; with ``hide``, over the rest, to learn from."""
     members: int = 16
     """Members of the ensemble of the date shown."""
+    diffusion: bool = False
+    """Trains a diffusion model on what the law misses and says whether that helps on a stretch left out."""
     exceed: float | None = None
     """Level [unit of the data] of the exceedance map; none takes the 75 % point of what is observed."""
     quick: bool = False
@@ -116,10 +121,11 @@ class Study:
             if setup is not None:
                 dineof, trials = setup.method, [_as_the_program(setup, stack, self._draws)]
             elif self.hide is not None:
-                scored = torch.from_numpy(read_mask(self.hide, raster)) & stack.observed
+                scored = torch.from_numpy(read_mask(self.hide, raster).copy()) & stack.observed
         trials = trials or self._trials(stack, scored, context)
         results = [run_trial(trial, dineof) for trial in context.progress(trials, "draws of clouds")]
-        return _Findings.of(self, raster, stack, trials, results, truth, context).outcome()
+        ratio = _with_diffusion(stack, trials, results[0].choice, context) if self.diffusion else None
+        return _Findings.of(self, raster, stack, trials, results, truth, ratio, context).outcome()
 
     @property
     def _draws(self) -> int:
@@ -155,6 +161,7 @@ class _Findings:
     stack: GappyStack
     results: list[Result]
     truth: Tensor | None
+    diffusion: float | None
     mean: Tensor
     std: Tensor
     dressing: Dressing
@@ -170,6 +177,7 @@ class _Findings:
         trials: list[Trial],
         results: list[Result],
         truth: Tensor | None,
+        diffusion: float | None,
         context: Context,
     ) -> _Findings:
         choice = results[0].choice
@@ -180,7 +188,7 @@ class _Findings:
         date = int((share - 0.4).abs().argmin())
         raw = model.members(stack.values, study.members, context.rng.child("members"))[:, date]
         return _Findings(
-            study, raster, stack, results, truth, mean, std, dressing, raw, date, context.rng.child("judge")
+            study, raster, stack, results, truth, diffusion, mean, std, dressing, raw, date, context.rng.child("judge")
         )
 
     def outcome(self) -> Outcome:
@@ -188,6 +196,9 @@ class _Findings:
         gates = {f"{OURS}.coverage90": Gate(0.8, 0.98)} if self.study.hide is None else {}
         report = Report(f"What clouds hide of {self.raster.name}", tuple(figures)).gated(gates)
         scores = {figure.name.removeprefix(f"{OURS}."): figure.value for figure in report}
+        for name, found in self.intervals.items():
+            own = name.removeprefix(f"{OURS}.")
+            scores |= {f"{own}.low": found.low, f"{own}.high": found.high}
         filled = self.raster.replaced(self.centre.numpy())
         spread = self.raster.derived(f"{self.raster.name}_std", self.spread.numpy())
         return Outcome(
@@ -252,29 +263,34 @@ class _Findings:
         return Draws(space, torch.where(known, self.dressed_members(), 0.0))
 
     def _figures(self) -> list[Figure]:
+        unit = self.raster.unit
+        cells = sum(len(result.dates) for result in self.results)
+        figures = [Figure("cells", cells, note="hidden and scored")]
+        for name, found in self.intervals.items():
+            figures.append(_figure(name, found, unit if name.endswith((".crps", ".rmse")) else ""))
+        if self.diffusion is not None:
+            note = f"CRPS with a diffusion model of the errors over that without; worth its cost below {WORTH}"
+            figures.append(Figure("left_out.diffusion_over_law", self.diffusion, note=note))
+        return figures
+
+    @cached_property
+    def intervals(self) -> dict[str, Interval]:
+        """Scores with their intervals over blocks of dates."""
         dates = torch.cat([result.dates for result in self.results])
         blocks = torch.unique(dates // 2 if len(dates.unique()) >= 12 else dates, return_inverse=True)[1]
-        unit, figures = self.raster.unit, [Figure("cells", len(dates), note="hidden and scored")]
         crps = {name: self._every(name, "crps") for name in (OURS, LINE, EOFS)}
+        found = {}
         for name in (OURS, LINE, EOFS):
-            error, spread = self._every(name, "error"), self._every(name, "spread")
-            squared = error.square()
-            figures += [
-                _figure(f"{name}.crps", bootstrap_mean(crps[name], blocks, self.rng.child(name, "crps")), unit),
-                _figure(f"{name}.rmse", bootstrap_root(squared, blocks, self.rng.child(name, "rmse")), unit),
-                _figure(
-                    f"{name}.coverage90",
-                    bootstrap_mean(self._every(name, "inside"), blocks, self.rng.child(name, "inside")),
-                ),
-                _figure(
-                    f"{name}.spread_skill",
-                    bootstrap_root_ratio(spread.square(), squared, blocks, self.rng.child(name, "spread")),
-                ),
-            ]
+            rng, variance = self.rng.child(name), self._every(name, "spread").square()
+            squared, inside = self._every(name, "error").square(), self._every(name, "inside")
+            found[f"{name}.crps"] = bootstrap_mean(crps[name], blocks, rng.child("crps"))
+            found[f"{name}.rmse"] = bootstrap_root(squared, blocks, rng.child("rmse"))
+            found[f"{name}.coverage90"] = bootstrap_mean(inside, blocks, rng.child("inside"))
+            found[f"{name}.spread_skill"] = bootstrap_root_ratio(variance, squared, blocks, rng.child("spread"))
         for name in (LINE, EOFS):
-            found = bootstrap_ratio(crps[OURS], crps[name], blocks, self.rng.child("ratio", name))
-            figures.append(_figure(f"crps_over_{name}", found))
-        return figures
+            rng = self.rng.child("ratio", name)
+            found[f"crps_over_{name}"] = bootstrap_ratio(crps[OURS], crps[name], blocks, rng)
+        return found
 
     def _truth_figures(self) -> list[Figure]:
         if self.truth is None:
@@ -325,6 +341,13 @@ class _Findings:
             "Ranks of the hidden values": partial(draw.ranks, pits),
             "Score by distance": partial(draw.by_distance, away, crps, self.raster.unit),
         }
+
+
+def _with_diffusion(stack: GappyStack, trials: list[Trial], choice: Choice, context: Context) -> float:
+    """CRPS of a diffusion model of the errors over that of the law, on a stretch of dates left out, never scored."""
+    scored = torch.stack([trial.scored for trial in trials]).any(0)
+    sets = [part & ~scored for trial in trials for part in trial.learnt]
+    return diffusion_over_gaussian(missed(stack.without(scored), sets, choice), lambda x: x, context)
 
 
 def _figure(name: str, found: Interval, unit: str = "") -> Figure:
