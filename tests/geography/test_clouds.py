@@ -15,7 +15,6 @@ from posteriori.core.errors import DataError, MemoryBudgetError, OptionError, Sh
 from posteriori.core.random import Rng
 from posteriori.core.raster import Kind, Layers, Raster
 from posteriori.core.run import Context
-from posteriori.domains.geography import residual_trial
 from posteriori.domains.geography.cloud_contest import Choice
 from posteriori.domains.geography.cloud_gaps import (
     FAR,
@@ -32,6 +31,7 @@ from posteriori.domains.geography.dineof import Dineof
 from posteriori.domains.geography.dineof_setup import DineofSetup, read_gher
 from posteriori.domains.geography.dressing import Dressing
 from posteriori.domains.geography.raster import MapGrid, read_raster, write_raster
+from posteriori.domains.geography.residual_trial import diffusion_over_gaussian
 from posteriori.domains.geography.studies.clouds import Study
 from posteriori.inference.space_time import SpaceTime, fit_space_time
 from posteriori.learn.gappy_gaussian import GappyGaussian, drawn, fit_gappy_gaussian
@@ -294,9 +294,7 @@ def test_draws_of_clouds_are_learnt_from_where_the_hidden_cells_are_given(tmp_pa
     assert found[0].scores["crps"] != found[1].scores["crps"]
 
 
-def test_a_diffusion_model_learns_what_the_law_misses_where_the_truth_is_known(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_diffusion_model_learns_what_the_law_misses_where_the_truth_is_known() -> None:
     """The dressed law's errors have mean 0 and spread 1 on the dates it was dressed on; only hidden cells count."""
     truth, hidden = drifting_scene(24, 20, Rng(4))
     stack = GappyStack(torch.where(hidden, NAN, truth), 5 * torch.arange(24.0).double(), torch.ones(20, 20) > 0)
@@ -311,9 +309,7 @@ def test_a_diffusion_model_learns_what_the_law_misses_where_the_truth_is_known(
     assert float(ratio.std()) == pytest.approx(1.0, abs=0.1)
     assert cases.score is not None
     assert torch.equal(torch.isfinite(cases.score), cases.known)
-    monkeypatch.setattr(residual_trial, "EPOCHS", 2)
-    monkeypatch.setattr(residual_trial, "STEPS", (4,))
-    assert 0.5 < residual_trial.diffusion_over_gaussian(cases, lambda x: x, Context(Rng(0))) < 2.0
+    assert 0.5 < diffusion_over_gaussian(cases, lambda x: x, Context(Rng(0)), 2, (4,), (1.0,)) < 2.0
 
 
 def test_a_set_up_file_of_another_stack_is_refused_before_the_work(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -64,16 +64,26 @@ class Missed:
         return torch.cat([self.told, past], 1).float()
 
 
-def diffusion_over_gaussian(missed: Missed, keep: Callable[[Tensor], Tensor], context: Context) -> float:
+def diffusion_over_gaussian(
+    missed: Missed,
+    keep: Callable[[Tensor], Tensor],
+    context: Context,
+    epochs: int = EPOCHS,
+    steps: Sequence[int] = STEPS,
+    factors: Sequence[float] = FACTORS,
+) -> float:
     """CRPS of a diffusion model's members over that of the law, on the last stretch left out.
 
-    It is trained on the other stretches. Solver steps and a common factor of its spread are those that suit the last
-    stretch best, so that the ratio flatters it: above :data:`WORTH` it is not worth keeping.
+    It is trained on the other stretches. Where there are several, solver steps and a common factor of its spread are
+    those that suit the last stretch best, so that the ratio flatters it: above :data:`WORTH` it is not worth keeping.
 
     Args:
         missed: the law's errors.
         keep: moves errors (member, n, y, x) to where they may lie, such as the null space of block means.
         context: stream, progress and store of the training.
+        epochs: of the training.
+        steps: of the solver that are tried.
+        factors: of the members' deviations from their mean that are tried.
     """
     ratio = torch.where(missed.known, missed.error / missed.std, torch.nan).clamp(-8, 8)[:, None].float()
     told = missed.conditions()
@@ -82,7 +92,7 @@ def diffusion_over_gaussian(missed: Missed, keep: Callable[[Tensor], Tensor], co
     with context.rng.child("net"):
         net = UNet(condition_channels=k + (RECURRENT if times else 0), width=WIDTH, multiples=(1, 2), heads=0)
         whole = WithContext(net, ConvGRU(1, RECURRENT), times) if times else net
-    plan = Plan(epochs=EPOCHS, batch=16, rate=2e-3, average=0.99, weight_decay=1e-2, precision=Precision.BFLOAT16)
+    plan = Plan(epochs=epochs, batch=16, rate=2e-3, average=0.99, weight_decay=1e-2, precision=Precision.BFLOAT16)
     rows = Fields(ratio[~last], condition=told[~last])
     denoiser = train(Preconditioned(whole), rows, plan, context.child("residual")).net
     at = last.nonzero()[:, 0]
@@ -91,11 +101,11 @@ def diffusion_over_gaussian(missed: Missed, keep: Callable[[Tensor], Tensor], co
     gaussian = crps_gaussian(torch.zeros_like(error), std.clamp_min(1e-300), error)
     own = (gaussian if missed.score is None else missed.score[at])[known].mean()
     scores = []
-    for steps in STEPS:
+    for number in steps:
         noise = context.rng.child("noise").normal((MEMBERS, len(at), 1, *missed.mask.shape)).float()
         denoise = partial(denoiser, condition=told[at].expand(MEMBERS, *told[at].shape))
-        r = solve(denoise, noise, karras(steps, LOW, HIGH), DPMSolver2M())[:, :, 0].double()
-        for factor in FACTORS:
+        r = solve(denoise, noise, karras(number, LOW, HIGH), DPMSolver2M())[:, :, 0].double()
+        for factor in factors:
             members = keep(std * (r.mean(0) + factor * (r - r.mean(0))))
             scores.append(crps_fair(members[..., known], error[known]).mean())
     return float(min(scores) / own)

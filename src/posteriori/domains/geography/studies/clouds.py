@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 BLOCKS = 12
 """Stretches of dates; every other one is scored."""
 DATES, SIDE = 36, 40
+EPOCHS = 72
+"""Of the training of the diffusion model that is tried."""
 REFERENCES = (
     "Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm, JRSS B 39, 1.",
     "Beckers & Rixen (2003), EOF calculations and data filling from incomplete oceanographic data sets, "
@@ -347,7 +349,8 @@ def _with_diffusion(stack: GappyStack, trials: list[Trial], choice: Choice, cont
     """CRPS of a diffusion model of the errors over that of the law, on a stretch of dates left out, never scored."""
     scored = torch.stack([trial.scored for trial in trials]).any(0)
     sets = [part & ~scored for trial in trials for part in trial.learnt]
-    return diffusion_over_gaussian(missed(stack.without(scored), sets, choice), lambda x: x, context)
+    cases = missed(stack.without(scored), sets, choice)
+    return diffusion_over_gaussian(cases, lambda x: x, context, EPOCHS, steps=(8,), factors=(1.0,))
 
 
 def _figure(name: str, found: Interval, unit: str = "") -> Figure:
