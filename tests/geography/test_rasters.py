@@ -17,7 +17,7 @@ from scipy.interpolate import RegularGridInterpolator
 from posteriori.core.errors import DataError, PosterioriError, ShapeError, UnitError
 from posteriori.core.map_grid import WGS84, Axis, MapGrid, as_wkt, crs_name, same_crs
 from posteriori.core.raster import Kind, Layers, Raster, readable_unit
-from posteriori.core.times import moments
+from posteriori.core.times import elapsed, moments, unit_hours, year_hours
 from posteriori.domains.geography.blocks import coarser
 from posteriori.domains.geography.cells import areas, around, cos_latitude, padded, turned, weights
 from posteriori.domains.geography.clouds import Scene, cleared, in_sight
@@ -90,6 +90,21 @@ def test_times_of_files_are_read() -> None:
     ):
         with pytest.raises(DataError):
             moments(np.array([1.0]), unit, calendar)
+
+
+def test_hours_are_counted_in_every_calendar() -> None:
+    """A year of 360 days, and the mean Gregorian one, are the CF conventions'; a zone is taken off."""
+    assert elapsed(np.array([0.0, 1.5]), "days since 2000-01-01 06:00", "360_day").tolist() == [6.0, 42.0]
+    assert elapsed(np.array([2]), "months since 1960-01-01", "360_day").tolist() == [1440.0]
+    assert elapsed(np.array([1]), "years since 1960-01-01", "noleap").tolist() == [8760.0]
+    assert elapsed(np.array([1]), "hours since 2019-03-01 00:00 +02:00").tolist() == [-1.0]
+    assert (year_hours("standard"), unit_hours("weeks since 2000-01-01")) == (8765.82, 168.0)
+    later = Layers("time", np.array([30, 60]), "days since 2000-01-01", "360_day").after(36.0)
+    assert (later.labels.tolist(), later.calendar) == ([61.5], "360_day")
+    with pytest.raises(DataError, match="is no time"):
+        elapsed(np.array([1.0]), "K")
+    with pytest.raises(DataError, match="not finite"):
+        elapsed(np.array([np.nan]), "days since 2000-01-01")
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], type[PosterioriError], str]] = {

@@ -63,6 +63,7 @@ def test_a_regression_finds_coefficients_that_all_cells_share() -> None:
     found = Moments.of(told, now, then).ridge(0.0)
     assert torch.allclose(found.mean(now), then, atol=1e-6)
     assert found.variance == pytest.approx(0.0, abs=1e-6)
+    assert torch.allclose(found.mean(now), told(now) @ found.weights, atol=1e-12)
 
 
 def test_a_constant_field_has_no_slope_and_its_own_mean() -> None:

@@ -16,7 +16,7 @@ from posteriori.core import units
 from posteriori.core.errors import DataError, ShapeError
 from posteriori.core.map_grid import MapGrid
 from posteriori.core.space import Space
-from posteriori.core.times import moments
+from posteriori.core.times import elapsed, moments, unit_hours
 
 Floats = NDArray[np.float64]
 Stored = NDArray[Any]
@@ -74,6 +74,19 @@ class Layers:
         if not self.timed:
             raise DataError(f"the layers {self.dim!r} are no times (unit {self.unit!r}); give Layers.at(times).")
         return moments(self.labels, self.unit, self.calendar)
+
+    @cached_property
+    def hours(self) -> NDArray[np.float64]:
+        """Hours since the midnight that the unit names, (layer,); unlike ``times`` in every calendar.
+
+        Raises:
+            DataError: the labels are no times.
+        """
+        return elapsed(self.labels, self.unit, self.calendar)
+
+    def after(self, hours: float) -> Layers:
+        """One layer so many hours after the last, in the same unit and calendar."""
+        return replace(self, labels=self.labels[-1:] + np.array([hours / unit_hours(self.unit, self.calendar)]))
 
     def same(self, other: Layers) -> bool:
         """Whether both run over the same labels, in one unit."""

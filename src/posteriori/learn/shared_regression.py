@@ -55,9 +55,28 @@ class Surroundings:
         Raises:
             ShapeError: another number of fields a case.
         """
+        told = []
+        for plain in self.plain(fields):
+            told += [plain, *(plain * static[..., None] for static in self.statics.double())]
+        return torch.cat(told, -1)
+
+    def plain(self, fields: Tensor) -> Tensor:
+        """What cells are told of each age, the statics left out, (n, age, y, x) → (age, n, y, x, k).
+
+        Raises:
+            ShapeError: another number of fields a case.
+        """
         if fields.ndim != 4 or fields.shape[1] != self.ages:
             raise ShapeError(f"{tuple(fields.shape)} is not (n, {self.ages}, y, x): cases of {self.ages} fields.")
-        return torch.cat([self._of(fields[:, age]) for age in range(self.ages)], -1)
+        return torch.stack([self._of(fields[:, age]) for age in range(self.ages)])
+
+    def each(self, weights: Tensor) -> Tensor:
+        """The coefficients of every cell, (age, y, x, k), that ``weights`` (count,) come to with its statics."""
+        plain, *by_static = weights.reshape(self.ages, 1 + len(self.statics), 1, 1, -1).unbind(1)
+        found = plain.expand(-1, *self.mask.shape, -1)
+        for static, weight in zip(self.statics.double(), by_static, strict=True):
+            found = found + static[..., None] * weight
+        return found
 
     def _of(self, fields: Tensor) -> Tensor:
         """Of one age, (n, y, x) → (n, y, x, k)."""
@@ -68,8 +87,7 @@ class Surroundings:
             smooth = _smoothed(x, scale) / _smoothed(weight, scale).clamp_min(1e-12)
             down, right = torch.gradient(smooth, dim=(-2, -1))
             seen += [smooth, scale * down, scale * right]
-        plain = torch.stack(seen, -1) * weight[..., None]
-        return torch.cat([plain, *(plain * static[..., None] for static in self.statics.double())], -1)
+        return torch.stack(seen, -1) * weight[..., None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +138,9 @@ class SharedRegression:
 
     def mean(self, fields: Tensor) -> Tensor:
         """What is expected of cases (n, age, y, x), (n, y, x)."""
-        return torch.cat([self.surroundings(part) @ self.weights for part in fields.split(AT_ONCE)])
+        each = self.surroundings.each(self.weights)
+        plain = self.surroundings.plain
+        return torch.cat([torch.einsum("anyxk,ayxk->nyx", plain(part), each) for part in fields.split(AT_ONCE)])
 
 
 def _smoothed(fields: Tensor, scale: float) -> Tensor:

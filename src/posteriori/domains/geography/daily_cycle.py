@@ -1,4 +1,4 @@
-"""The mean of every cell with its daily cycle, about which anomalies are taken."""
+"""The mean of every cell with its daily and yearly cycle, about which anomalies are taken."""
 
 from __future__ import annotations
 
@@ -12,62 +12,68 @@ from posteriori.core.errors import DataError
 
 DAY = 24.0
 """Hours of a day."""
+YEAR = 365.2425 * DAY
+"""Hours of a year of everyday life."""
 HARMONICS = 2
-"""Waves a day that are fitted where the fields are dense enough in time."""
+"""Waves of each cycle that are fitted where the fields are dense enough in time."""
+TURNS = 3
+"""Days or years that the fields must span before a cycle is told from chance."""
 
 
 @dataclass(frozen=True, eq=False)
 class DailyCycle:
-    """a₀ + Σ_k (a_k cos kωt + b_k sin kωt) of each cell, ω one turn a day.
+    """a₀ + Σ_P Σ_k (a_Pk cos kωt + b_Pk sin kωt) of each cell, ω one turn in P: a day, a year.
 
     Args:
-        coefficients: (1 + 2 harmonics, cell).
+        coefficients: (1 + 2 waves, cell).
+        periods: of the waves [h], the day's before the year's, each cycle's longest first.
     """
 
     coefficients: Tensor
+    periods: tuple[float, ...]
 
     @staticmethod
-    def fitted(hours: Tensor, fields: Tensor) -> DailyCycle:
-        """By least squares to ``fields`` (n, cell) at ``hours`` (n,) from any midnight.
+    def fitted(hours: Tensor, fields: Tensor, year: float = YEAR) -> DailyCycle:
+        """By least squares to ``fields`` (n, cell) at ``hours`` (n,) from any midnight, rising.
 
-        As many harmonics, two at most, as fields a day can tell apart; none from fewer than three days.
+        As many harmonics of each cycle, two at most, as fields a turn can tell apart; none from fewer than three turns.
+
+        Args:
+            year: its hours in the calendar of the fields.
 
         Raises:
             DataError: no field.
         """
         if not len(fields):
             raise DataError("a daily cycle needs at least one field.")
-        waves = _waves(hours, _harmonics(hours))
-        return DailyCycle(torch.linalg.lstsq(waves, fields.double(), driver="gelsd").solution)
-
-    @property
-    def harmonics(self) -> int:
-        """Waves a day."""
-        return (len(self.coefficients) - 1) // 2
+        periods = tuple(turn / k for turn in (DAY, year) for k in range(1, _harmonics(hours, turn) + 1))
+        waves = _waves(hours, periods)
+        return DailyCycle(torch.linalg.lstsq(waves, fields.double(), driver="gelsd").solution, periods)
 
     @property
     def amplitude(self) -> Tensor:
-        """Half the way between the warmest and the coldest hour of the first harmonic, (cell,); zero without one."""
-        if not self.harmonics:
+        """Half the way between the highest and the lowest of the first wave, (cell,); zero without one."""
+        if not self.periods:
             return torch.zeros_like(self.coefficients[0])
         return self.coefficients[1:3].square().sum(0).sqrt()
 
     def at(self, hours: Tensor) -> Tensor:
         """The cycle at ``hours`` (n,), (n, cell)."""
-        return _waves(hours, self.harmonics) @ self.coefficients
+        return _waves(hours, self.periods) @ self.coefficients
 
 
-def _harmonics(hours: Tensor) -> int:
-    if float(hours.max() - hours.min()) < 3 * DAY:
+def _harmonics(hours: Tensor, turn: float) -> int:
+    times = hours.unique()
+    if len(times) < 2 or float(times[-1] - times[0]) < TURNS * turn:
         return 0
-    phases = len(torch.unique((hours % DAY * 60).round()))
-    return min(HARMONICS, (phases - 1) // 2)
+    a_turn = round(turn / float(times.diff().min()))
+    return max(0, min(HARMONICS, (a_turn - 1) // 2))
 
 
-def _waves(hours: Tensor, harmonics: int) -> Tensor:
-    """1, cos, sin, … at the hours, (n, 1 + 2 harmonics)."""
-    turn = 2 * pi / DAY * hours.double()
-    columns = [torch.ones_like(turn)]
-    for k in range(1, harmonics + 1):
-        columns += [(k * turn).cos(), (k * turn).sin()]
+def _waves(hours: Tensor, periods: tuple[float, ...]) -> Tensor:
+    """1, cos, sin, … at the hours, (n, 1 + 2 waves)."""
+    columns = [torch.ones_like(hours, dtype=torch.float64)]
+    for period in periods:
+        angle = 2 * pi / period * hours.double()
+        columns += [angle.cos(), angle.sin()]
     return torch.stack(columns, -1)

@@ -5,27 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
 
 import torch
 from torch import Tensor
 
+from posteriori.audit.rasters.splits import time_blocks
 from posteriori.core import memory
 from posteriori.core.covariance import DenseCovariance
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.space import Space
+from posteriori.domains.geography.forecast_standing import Standing, alike, standings
 from posteriori.domains.geography.forecasting import (
-    Family,
+    AGES,
+    LINEAR_INVERSE,
+    RECENT_MEAN,
     Law,
     Past,
     Series,
+    Trial,
     dressed_factor,
     dressed_score,
+    drifts,
     elsewhere,
-    linear_inverse,
+    laws,
     on_grid,
     simple,
-    surroundings,
     trial,
 )
 from posteriori.domains.geography.persistence import kept
@@ -34,8 +38,8 @@ from posteriori.learn.ensemble_covariance import Localisation, LocalisedCovarian
 
 TAPERS = (4.0, 8.0, 16.0, 32.0)
 """Lengths [cells] to choose from, over which errors of the forecast go together."""
-LINEAR_INVERSE = "linear inverse model"
-REPAIRED = "linear inverse model, spread repaired"
+LINEAR_INVERSE_DRIFTING = f"{LINEAR_INVERSE}, from the {RECENT_MEAN}"
+REPAIRED = ", spread repaired"
 PERSISTENCE = "persistence"
 OURS = "forecast"
 
@@ -50,27 +54,23 @@ class Forecast:
 
 @dataclass(frozen=True, eq=False)
 class Blend:
-    """The plain average of some laws, its errors those found on stretches left out.
+    """The plain average of all laws that stretches left out cannot tell from the best.
 
     Args:
         members: the laws.
-        names: what they are.
         errors: truth less mean on stretches left out, (case, cell).
         factor: of the spread of those errors, for intervals that hold as often as they say.
         fold, cases: stretch (case,) and positions (case, 2) of each.
-        crps: of each average that was tried, by its parts.
     """
 
     members: Sequence[Law]
-    names: tuple[str, ...]
     errors: Tensor
     factor: float
     fold: Tensor
     cases: Tensor
-    crps: Mapping[str, float]
 
     def mean(self, shown: Tensor) -> Tensor:
-        """Anomalies expected one lead after the latest of ``shown`` (n, age, cell), (n, cell)."""
+        """Anomalies expected one lead after the latest of ``shown``, as :meth:`Past.shown` gives them, (n, cell)."""
         return torch.stack([law.mean(shown) for law in self.members]).mean(0)
 
     @property
@@ -87,40 +87,47 @@ class Contest:
         past: what it was learnt from.
         blend: the forecast of this package.
         rivals: the other laws of anomalies.
-        chosen: the linear inverse model and the strength that did best on stretches left out.
-        factors: repairs of the spread of rivals, from the same stretches.
+        inverses: which linear inverse model of each kind did best on stretches left out.
+        factors: repairs of the spread of each kind, from the same stretches.
+        standing: how every law did there.
+        left_out: CRPS there of the average that the other stretches would have chosen, over that of these models.
     """
 
     past: Past
     blend: Blend
     rivals: Mapping[str, Law]
-    chosen: Mapping[str, str]
+    inverses: Mapping[str, str]
     factors: Mapping[str, float]
+    standing: Mapping[str, Standing]
+    left_out: float
 
     @staticmethod
-    def learnt(series: Series, within: Tensor, lead: float, folds: int, gap: float) -> Contest:
-        """Every choice is made on ``folds`` stretches of ``within`` that are left out in turn, ``gap`` hours away."""
-        ahead = series.ahead(lead)
-        families: dict[str, Family] = {
-            "simple": simple,
-            LINEAR_INVERSE: linear_inverse,
-            "surroundings": partial(surroundings, gap=gap),
-        }
-        trials = {name: trial(series, within, ahead, family, folds, gap) for name, family in families.items()}
-        best = {
-            LINEAR_INVERSE: trials[LINEAR_INVERSE].best,
-            "surroundings": trials["surroundings"].best_centre,
-            "damped": "damped",
-        }
+    def learnt(series: Series, within: Tensor, lead: float, folds: int, gap: float, block: float) -> Contest:
+        """Every choice is made on ``folds`` stretches of ``within`` that are left out in turn, ``gap`` hours away.
+
+        What lies within ``block`` hours counts as one when the noise of scores is judged.
+        """
+        ahead, family = series.ahead(lead), partial(laws, gap=gap)
+        tried = trial(series, within, ahead, family, folds, gap)
         past = Past.of(series, within, ahead)
-        fitted = {**simple(past), **linear_inverse(past), **families["surroundings"](past)}
-        errors = {name: trials["simple" if name == "damped" else name].errors[law] for name, law in best.items()}
-        stretches = trials["simple"].fold, trials["simple"].cases
-        blend = _blended(errors, {name: fitted[law] for name, law in best.items()}, *stretches)
-        rivals = {name: fitted[name] for name in trials["simple"].crps}
-        rivals[LINEAR_INVERSE] = fitted[best[LINEAR_INVERSE]]
-        factors = {LINEAR_INVERSE: trials[LINEAR_INVERSE].factor(best[LINEAR_INVERSE])}
-        return Contest(past, blend, rivals, best, factors)
+        fitted = family(past)
+        blocks = time_blocks(series.hours[tried.cases[:, 1]].numpy(), block)
+        scores = {name: dressed_score(error, tried.fold) for name, error in tried.errors.items()}
+        standing = standings(scores, blocks)
+        members = alike(standing)
+        errors = torch.stack([tried.errors[name] for name in members]).mean(0)
+        factor = dressed_factor(errors, tried.fold)
+        blend = Blend([fitted[name] for name in members], errors, factor, tried.fold, tried.cases)
+        rivals = {name: fitted[name] for name in (*simple(past), RECENT_MEAN) if name in fitted}
+        inverses = {}
+        for kind, moving in ((LINEAR_INVERSE, False), (LINEAR_INVERSE_DRIFTING, True)):
+            names = [name for name in fitted if name.startswith(LINEAR_INVERSE) and drifts(name) is moving]
+            if names:
+                inverses[kind] = min(names, key=tried.crps.__getitem__)
+                rivals[kind] = fitted[inverses[kind]]
+        factors = {kind: tried.factor(name) for kind, name in inverses.items()}
+        left_out = float(_unseen(tried, scores, blocks).mean()) / min(standing[n].score for n in inverses.values())
+        return Contest(past, blend, rivals, inverses, factors, standing, left_out)
 
     def forecasts(self, cases: Tensor) -> dict[str, Forecast]:
         """Laws of the fields at ``cases[:, 1]``, given those at ``cases[:, 0]``, in the unit of the fields."""
@@ -129,8 +136,8 @@ class Contest:
         found = {OURS: Forecast(base + self.blend.mean(now), self.blend.std)}
         for name, law in self.rivals.items():
             found[name] = Forecast(base + law.mean(now), law.covariance.diagonal().sqrt())
-        lim = found[LINEAR_INVERSE]
-        found[REPAIRED] = Forecast(lim.mean, self.factors[LINEAR_INVERSE] * lim.std)
+        for kind, factor in self.factors.items():
+            found[kind + REPAIRED] = Forecast(found[kind].mean, factor * found[kind].std)
         pairs = self.past.pairs()
         raw = kept(*series.fields[pairs].unbind(1))
         found[PERSISTENCE] = Forecast(raw.mean(series.fields[cases[:, 0]]), raw.covariance.diagonal().sqrt())
@@ -141,7 +148,7 @@ class Contest:
         blend, mask = self.blend, self.past.series.mask
         size = self.past.anomalies[self.past.within].std()
         std = blend.factor * elsewhere(blend.errors, blend.fold)
-        shown = on_grid(self.past.shown(blend.cases[:, 0]) / size, mask)
+        shown = on_grid(self.past.shown(blend.cases[:, 0])[:, : len(AGES)] / size, mask)
         told = torch.stack([shown[:, 0], on_grid((std / std.mean()).log(), mask)], 1)
         fields = on_grid(torch.stack([blend.errors, std]), mask)
         return Missed(fields[0], torch.where(mask, fields[1], 1.0), told, shown.flip(1), blend.fold, mask)
@@ -172,15 +179,11 @@ def require_room(space: Space) -> None:
     memory.require(3 * 8 * space.size**2, f"errors of {space.size} cells that go together", "cut or coarsen the fields")
 
 
-def _blended(errors: Mapping[str, Tensor], laws: Mapping[str, Law], fold: Tensor, cases: Tensor) -> Blend:
-    """The average, of all that some of these laws have, that scored best on stretches left out."""
-    averages = {
-        names: torch.stack([errors[name] for name in names]).mean(0)
-        for number in range(1, len(errors) + 1)
-        for names in combinations(errors, number)
-    }
-    scores = {names: dressed_score(error, fold) for names, error in averages.items()}
-    best = min(scores, key=scores.__getitem__)
-    named = {" + ".join(names): score for names, score in scores.items()}
-    factor = dressed_factor(averages[best], fold)
-    return Blend([laws[name] for name in best], best, averages[best], factor, fold, cases, named)
+def _unseen(tried: Trial, scores: Mapping[str, Tensor], blocks: Tensor) -> Tensor:
+    """Score of each case when the laws to average were chosen on the other stretches alone, (case,)."""
+    errors = torch.empty_like(tried.errors["climatology"])
+    for fold in tried.fold.unique():
+        at = tried.fold == fold
+        chosen = alike(standings({name: found[~at] for name, found in scores.items()}, blocks[~at]))
+        errors[at] = torch.stack([tried.errors[name][at] for name in chosen]).mean(0)
+    return dressed_score(errors, tried.fold)

@@ -32,13 +32,13 @@ def ranks_picture(ranks: Mapping[str, ArrayLike], members: int) -> Figure:
     return figure
 
 
-def skill_picture(leads: Sequence[float], scores: Mapping[str, Sequence[float]], unit: str) -> Figure:
-    """The continuous ranked probability score of each law at each lead [h]."""
+def skill_picture(leads: Sequence[float], scores: Mapping[str, Sequence[float]], unit: str, time: str) -> Figure:
+    """The continuous ranked probability score [unit] of each law at each lead [time]."""
     figure, axes = blank(6.4, 4.0)
     for at, (name, found) in enumerate(scores.items()):
         colour, marker = COLOURS[at % len(COLOURS)], MARKERS[at % len(MARKERS)]
         axes.plot(leads, found, color=colour, marker=marker, markersize=5, linewidth=1.2 + (at == 0), label=name)
-    axes.set(xlabel="lead [h]", ylabel=f"CRPS [{unit}]", xticks=list(leads))
+    axes.set(xlabel=f"lead [{time}]", ylabel=f"CRPS [{unit}]", xticks=list(leads))
     axes.set_ylim(bottom=0)
     figure.legend(loc="outside upper center", ncols=2, fontsize=9)
     return figure

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +15,7 @@ from posteriori.audit.rasters.splits import Split, time_folds
 from posteriori.audit.scores import crps_gaussian
 from posteriori.core.covariance import Covariance, DiagonalCovariance
 from posteriori.core.errors import DataError, OptionError
-from posteriori.domains.geography.daily_cycle import DailyCycle
+from posteriori.domains.geography.daily_cycle import YEAR, DailyCycle
 from posteriori.domains.geography.persistence import Persistence, climate, damped, kept
 from posteriori.inference.conformal import conformal_quantile
 from posteriori.learn.linear_inverse_model import LinearInverseModel
@@ -28,6 +29,14 @@ AGES = (0, 2, 6, 12)
 """How many fields back the fields are that a forecast may look at."""
 LOOKS = ((0,), (0, 2), (0, 6), (0, 12), (0, 6, 12))
 """Sets of ages for the regression to choose from."""
+LINEAR_INVERSE = "linear inverse model"
+RECENT_MEAN = "recent mean"
+RECENT = 12
+"""Fields whose mean stands for the latest past, where what is usual has been drifting."""
+APART = 8
+"""Starts of forecasts that laws are learnt from lie this part of the lead apart: nearer ones tell the same."""
+LEFT_OUT = 50
+"""Forecasts, evenly chosen, that are tried on each stretch left out."""
 LEVEL = 0.9
 """Of the intervals that the spread is repaired for."""
 
@@ -40,7 +49,7 @@ class Law(Protocol):
         """Of the errors of the mean, over the cells."""
 
     def mean(self, shown: Tensor) -> Tensor:
-        """(n, age, cell), the latest first, as :meth:`Past.shown` gives them → (n, cell)."""
+        """(n, age + 1, cell), as :meth:`Past.shown` gives them → (n, cell)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +60,7 @@ class Series:
         hours: (n,), rising, from a midnight.
         fields: (n, cell), float64, defined cells only.
         mask: where those cells lie, (y, x).
+        year: hours of one in their calendar.
 
     Raises:
         DataError: times that are not even, fewer than four fields, or values that are not finite.
@@ -59,6 +69,7 @@ class Series:
     hours: Tensor
     fields: Tensor
     mask: Tensor
+    year: float = YEAR
 
     def __post_init__(self) -> None:
         steps = self.hours.diff()
@@ -96,23 +107,56 @@ class Series:
 
 @dataclass(frozen=True, eq=False)
 class Past:
-    """What may be learnt from: anomalies (n, cell) of all fields about a cycle fitted ``within`` alone."""
+    """What may be learnt from: anomalies (n, cell) of all fields about a cycle fitted ``within`` alone.
+
+    Laws are learnt of departures from a ``base`` (n, cell), known with each field and expected to stay: zero, or, where
+    what is usual drifts, the mean of the latest fields.
+    """
 
     series: Series
     within: Tensor
     ahead: int
     cycle: DailyCycle
     anomalies: Tensor
+    base: Tensor
 
     @staticmethod
     def of(series: Series, within: Tensor, ahead: int) -> Past:
-        """Those fields, and the daily cycle that they show."""
-        cycle = DailyCycle.fitted(series.hours[within], series.fields[within])
-        return Past(series, within, ahead, cycle, series.fields - cycle.at(series.hours))
+        """Those fields, and the cycle that they show."""
+        cycle = DailyCycle.fitted(series.hours[within], series.fields[within], series.year)
+        anomalies = series.fields - cycle.at(series.hours)
+        return Past(series, within, ahead, cycle, anomalies, torch.zeros_like(anomalies))
+
+    def drifting(self) -> Past:
+        """The same with the mean of the latest fields as the base."""
+        return replace(self, base=self.recent)
+
+    @cached_property
+    def recent(self) -> Tensor:
+        """Mean anomaly of the latest :data:`RECENT` fields at each, (n, cell); of fewer before there are so many."""
+        sums = torch.cat([torch.zeros_like(self.anomalies[:1]), self.anomalies.cumsum(0)])
+        last = torch.arange(1, len(sums))
+        first = (last - RECENT).clamp_min(0)
+        return (sums[last] - sums[first]) / (last - first)[:, None]
+
+    @property
+    def departures(self) -> Tensor:
+        """Of each field from the base at the same time, (n, cell)."""
+        return self.anomalies - self.base
 
     def shown(self, first: Tensor) -> Tensor:
-        """Anomalies at ``first`` (n,) and :data:`AGES` before, (n, age, cell); none is before the first."""
-        return self.anomalies[(first[:, None] - torch.tensor(AGES)).clamp_min(0)]
+        """Anomalies at ``first`` (n,) and :data:`AGES` before, then their recent mean, (n, age + 1, cell).
+
+        None is before the first field.
+        """
+        aged = self.anomalies[(first[:, None] - torch.tensor(AGES)).clamp_min(0)]
+        return torch.cat([aged, self.recent[first, None]], 1)
+
+    def lessons(self) -> tuple[Tensor, Tensor]:
+        """Departures from the base at hand: as shown (pair, age + 1, cell), and what came one lead later."""
+        first, then = self.pairs()[:: max(1, self.ahead // APART)].unbind(1)
+        base = self.base[first]
+        return self.shown(first) - base[:, None], self.anomalies[then] - base
 
     def pairs(self, ahead: int | None = None) -> Tensor:
         """Positions one lead (or ``ahead`` fields) apart, (p, 2).
@@ -161,16 +205,52 @@ class Regressed:
         return self.regression.mean(on_grid(shown[:, at], self.mask))[:, self.mask]
 
 
+@dataclass(frozen=True, eq=False)
+class Drifting:
+    """A law of departures from the mean of the latest fields, which is expected to stay."""
+
+    law: Law
+
+    @property
+    def covariance(self) -> Covariance:
+        """Of its errors."""
+        return self.law.covariance
+
+    def mean(self, shown: Tensor) -> Tensor:
+        """(n, age + 1, cell) → (n, cell)."""
+        recent = shown[:, -1:]
+        return recent[:, 0] + self.law.mean(shown - recent)
+
+
+def laws(past: Past, gap: float) -> dict[str, Law]:
+    """All that are tried: of anomalies, and of departures from a recent mean that reaches no further back than gap."""
+    found = {**simple(past), **linear_inverse(past), **surroundings(past, gap)}
+    if RECENT * past.series.step > gap:
+        return found
+    drift = past.drifting()
+    shown, then = drift.lessons()
+    now = shown[:, 0]
+    moving = {"damped": Latest(damped(now, then)), **linear_inverse(drift), **surroundings(drift, gap)}
+    found[RECENT_MEAN] = Drifting(Latest(climate(now, then)))
+    return found | {f"{name}, from the {RECENT_MEAN}": Drifting(law) for name, law in moving.items()}
+
+
+def drifts(name: str) -> bool:
+    """Whether the law of this name starts from the recent mean."""
+    return name.endswith(RECENT_MEAN)
+
+
 def simple(past: Past) -> dict[str, Law]:
     """Climate, anomaly kept, anomaly damped."""
-    now, then = past.anomalies[past.pairs()].unbind(1)
-    laws = {"climatology": climate(now, then), "anomaly persistence": kept(now, then), "damped": damped(now, then)}
-    return {name: Latest(law) for name, law in laws.items()}
+    shown, then = past.lessons()
+    now = shown[:, 0]
+    found = {"climatology": climate(now, then), "anomaly persistence": kept(now, then), "damped": damped(now, then)}
+    return {name: Latest(law) for name, law in found.items()}
 
 
 def linear_inverse(past: Past) -> dict[str, Law]:
     """Linear inverse models of several numbers of patterns, learnt at lags that divide the lead."""
-    within = past.anomalies[past.within]
+    within = past.departures[past.within]
     found: dict[str, Law] = {}
     for lag in sorted({1, past.ahead // 4, past.ahead} - {0}):
         if past.ahead % lag:
@@ -178,14 +258,13 @@ def linear_inverse(past: Past) -> dict[str, Law]:
         pairs = torch.searchsorted(past.within, past.pairs(lag))
         for modes in (m for m in MODES if m < min(within.shape)):
             model = LinearInverseModel.fitted(within, pairs, past.ahead // lag, modes)
-            found[f"{modes} modes, lag {lag}"] = Latest(model)
+            found[f"{LINEAR_INVERSE}, {modes} modes, lag {lag}"] = Latest(model)
     return found
 
 
 def surroundings(past: Past, gap: float) -> dict[str, Law]:
     """Regressions on the surroundings of each cell: several strengths and looks back, none beyond ``gap`` [h]."""
-    mask, pairs = past.series.mask, past.pairs()
-    shown, then = past.shown(pairs[:, 0]), past.anomalies[pairs[:, 1]]
+    mask, (shown, then) = past.series.mask, past.lessons()
     found: dict[str, Law] = {}
     for ages in (ages for ages in LOOKS if max(ages) * past.series.step <= gap):
         told = Surroundings(mask, _contrast(past)[None], ages=len(ages))
@@ -194,7 +273,7 @@ def surroundings(past: Past, gap: float) -> dict[str, Law]:
         for strength in STRENGTHS:
             regression = moments.ridge(strength)
             spread = DiagonalCovariance(torch.full_like(then[0], max(regression.variance, 1e-300)))
-            name = f"{', '.join(map(str, ages))} fields back, strength {strength:g}"
+            name = f"regression, {', '.join(map(str, ages))} fields back, strength {strength:g}"
             found[name] = Regressed(regression, mask, ages, spread)
     return found
 
@@ -204,7 +283,7 @@ class Trial:
     """How each law of a family did on fields left out.
 
     Attributes:
-        crps: mean score of each.
+        crps: mean score of each with the spread that it stated.
         errors: truth less mean of each, (case, cell).
         spread: standard deviations that each stated, (fold, cell).
         fold: of each case, (case,).
@@ -217,16 +296,6 @@ class Trial:
     fold: Tensor
     cases: Tensor
 
-    @property
-    def best(self) -> str:
-        """The name of the least score, each with its own spread."""
-        return min(self.crps, key=self.crps.__getitem__)
-
-    @property
-    def best_centre(self) -> str:
-        """The name of the least score when the spread of each stretch is that of the errors on the others."""
-        return min(self.errors, key=lambda name: dressed_score(self.errors[name], self.fold))
-
     def factor(self, name: str) -> float:
         """What its spread must be multiplied by for intervals of :data:`LEVEL` to hold as often."""
         needed = self.errors[name].abs() / (normal_arm() * self.spread[name][self.fold])
@@ -237,19 +306,22 @@ def trial(series: Series, within: Tensor, ahead: int, family: Family, folds: int
     """Every law of ``family`` on ``folds`` stretches of ``within``, learnt from the rest, ``gap`` hours away."""
     errors: dict[str, list[Tensor]] = {}
     spread: dict[str, list[Tensor]] = {}
-    scores: dict[str, list[Tensor]] = {}
+    scores: dict[str, list[Tensor]] = {}  # by case: those by cell would double the memory
     fold, cases = [], []
     for number, split in enumerate(_folds(series, within, folds, gap)):
         pairs = series.pairs(split.test, ahead)
         if not len(pairs):
             raise DataError(f"a stretch left out is no longer than the lead of {ahead} fields; use fewer folds.")
+        pairs = pairs[:: -(-len(pairs) // LEFT_OUT)]
         past = Past.of(series, split.train, ahead)
         now, then = past.shown(pairs[:, 0]), past.anomalies[pairs[:, 1]]
         for name, law in family(past).items():
             error, std = then - law.mean(now), law.covariance.diagonal().sqrt()
             errors.setdefault(name, []).append(error)
             spread.setdefault(name, []).append(std)
-            scores.setdefault(name, []).append(crps_gaussian(torch.zeros_like(error), std.expand_as(error), error))
+            scores.setdefault(name, []).append(
+                crps_gaussian(torch.zeros_like(error), std.expand_as(error), error).mean(1)
+            )
         fold += [torch.full((len(pairs),), number)]
         cases += [pairs]
     crps = {name: float(torch.cat(found).mean()) for name, found in scores.items()}
@@ -271,7 +343,7 @@ def _folds(series: Series, within: Tensor, folds: int, gap: float) -> Sequence[S
 def _contrast(past: Past) -> Tensor:
     """How much each cell takes part in the daily cycle (or varies, where there is none), centred, of unit size."""
     mask = past.series.mask
-    size = past.cycle.amplitude if past.cycle.harmonics else past.anomalies[past.within].std(0)
+    size = past.cycle.amplitude if past.cycle.periods else past.departures[past.within].std(0)
     scaled = (size - size.mean()) / size.std().clamp_min(1e-12)
     return on_grid(scaled[None], mask)[0]
 
@@ -283,9 +355,9 @@ def on_grid(cells: Tensor, mask: Tensor) -> Tensor:
     return whole
 
 
-def dressed_score(error: Tensor, fold: Tensor) -> float:
-    """Mean CRPS of errors (case, cell) when the spread of each stretch is that of the errors on the others."""
-    return float(crps_gaussian(torch.zeros_like(error), elsewhere(error, fold), error).mean())
+def dressed_score(error: Tensor, fold: Tensor) -> Tensor:
+    """CRPS of errors (case, cell) when the spread of each stretch is that of the errors on the others, (case,)."""
+    return crps_gaussian(torch.zeros_like(error), elsewhere(error, fold), error).mean(1)
 
 
 def dressed_factor(error: Tensor, fold: Tensor) -> float:

@@ -23,17 +23,23 @@ from posteriori.core.raster import Layers, Raster
 from posteriori.core.run import Context, digest, references
 from posteriori.domains.geography import forecast_pictures as draw
 from posteriori.domains.geography.forecast_contest import (
-    LINEAR_INVERSE,
     OURS,
     PERSISTENCE,
-    REPAIRED,
     Contest,
     Forecast,
     require_room,
 )
-from posteriori.domains.geography.forecast_question import cases_of, require_crossed, series_of, split, usual_levels
+from posteriori.domains.geography.forecast_question import (
+    Spans,
+    Unit,
+    cases_of,
+    require_crossed,
+    series_of,
+    split,
+    usual_levels,
+)
 from posteriori.domains.geography.forecast_scores import Judged, cell_shares, exceedance
-from posteriori.domains.geography.forecasting import Series, on_grid
+from posteriori.domains.geography.forecasting import LINEAR_INVERSE, RECENT_MEAN, Series, on_grid
 from posteriori.domains.geography.maps import Panel, maps_picture
 from posteriori.domains.geography.moving_weather import MovingWeather, over_the_dem
 from posteriori.domains.geography.raster import read_raster, write_rasters
@@ -55,33 +61,36 @@ RANKS = 20
 
 @dataclass(frozen=True)
 class Study:
-    """Fields some hours ahead from those at hand, held against persistence, a linear inverse model and the climate.
+    """Fields some time ahead from those at hand, held against persistence, a linear inverse model and the climate.
 
-    Every cell's anomaly about the daily cycle is regressed on its surroundings with coefficients that all cells share;
-    strength, partners of the average and spread are chosen on stretches of the past that are left out in turn. Without
-    data the weather is made up over the elevation model that ships, and the exact law of its forecasts is known.
+    Every cell's anomaly about the daily and yearly cycle is regressed on its surroundings with coefficients that all
+    cells share; all such laws and simpler ones that stretches left out of the past cannot tell from the best are
+    averaged. Without data the weather is made up over the elevation model that ships, and the exact law of its
+    forecasts is known.
     """
 
     data: Path | None = None
     """Fields at even times (NetCDF, Zarr or GeoTIFF); none makes weather up over the elevation model that ships."""
     variable: str | None = None
     """Which variable of the file, where it holds several."""
-    lead: float = 6.0
-    """How far ahead [h]."""
-    leads: tuple[float, ...] = (3.0, 12.0, 24.0)
-    """Further leads [h] for the picture of skill; none for no others."""
+    unit: Unit = "h"
+    """Of lead, leads, last_train, first_test, gap and block: h, day, month or year of the data's calendar."""
+    lead: float | None = None
+    """How far ahead; none for 6 h, or one field where fields lie further apart."""
+    leads: tuple[float, ...] | None = None
+    """Further leads for the picture of skill; none for 3, 12 and 24 h, or two and four fields."""
     thresholds: tuple[float, ...] = ()
     """Levels [unit of the data] whose exceedance is forecast; none for the 10 % and 90 % points of the past."""
     last_train: float | None = None
-    """Last hour learnt from, counted from the first field; none for 72 % of all."""
+    """Last time learnt from, counted from the first field; none for 72 % of all."""
     first_test: float | None = None
-    """First hour forecast from, none for the first beyond the gap."""
-    gap: float = 40.0
-    """Hours between what is learnt from and what is tested or left out."""
+    """First time forecast from, none for the first beyond the gap."""
+    gap: float | None = None
+    """Between what is learnt from and what is tested or left out; none for 40 h, or twelve fields if that is more."""
     folds: int = 4
     """Stretches of the past that are left out in turn."""
-    block: float = 24.0
-    """Hours that go together when scores are resampled."""
+    block: float | None = None
+    """That goes together when scores are resampled; none for 24 h, or twelve fields if that is more."""
     draws: int = 200
     """Draws of the joint law behind each probability."""
     diffusion: bool = False
@@ -91,12 +100,12 @@ class Study:
 
     def __post_init__(self) -> None:
         for name in ("lead", "gap", "block"):
-            if not getattr(self, name) > 0:
-                raise OptionError(f"{name}={getattr(self, name):g} must be a positive number of hours.")
-        if not all(lead > 0 for lead in self.leads):
-            raise OptionError(
-                f"leads={','.join(f'{lead:g}' for lead in self.leads)} must be positive numbers of hours."
-            )
+            given = getattr(self, name)
+            if given is not None and not given > 0:
+                raise OptionError(f"{name}={given:g} must be a positive number [{self.unit}].")
+        if not all(lead > 0 for lead in self.leads or ()):
+            given = ",".join(f"{lead:g}" for lead in self.leads or ())
+            raise OptionError(f"leads={given} must be positive numbers [{self.unit}].")
         if not 2 <= self.folds <= 20:
             raise OptionError(f"folds={self.folds} stretches left out in turn; give 2 to 20.")
         if not 50 <= self.draws <= 10_000:
@@ -119,6 +128,7 @@ class _Findings:
     study: Study
     raster: Raster
     series: Series
+    spans: Spans
     contest: Contest
     cases: Tensor
     judged: Judged
@@ -131,22 +141,23 @@ class _Findings:
     def of(study: Study, raster: Raster, weather: MovingWeather | None, context: Context) -> _Findings:
         series = series_of(raster)
         require_crossed(study.thresholds, series, raster.unit)
-        within, test = split(series, study.last_train, study.first_test, study.gap)
-        others = () if study.quick else tuple(lead for lead in study.leads if lead != study.lead)
+        spans = Spans.of(series, study.unit, study.lead, study.leads, study.gap, study.block)
+        within, test = split(series, spans, study.last_train, study.first_test)
+        others = () if study.quick else tuple(lead for lead in spans.leads if lead != spans.lead)
         rng, by_lead = context.rng, {}
         space = replace(raster.space, mask=None if bool(series.mask.all()) else series.mask)
         require_room(space)
-        to_judge = {lead: cases_of(series, test, lead, study.block) for lead in sorted((*others, study.lead))}
+        to_judge = {lead: cases_of(series, test, lead, spans) for lead in sorted((*others, spans.lead))}
         for lead, cases in context.progress(list(to_judge.items()), "leads"):
-            contest = Contest.learnt(series, within, lead, study.folds, study.gap)
+            contest = Contest.learnt(series, within, lead, study.folds, spans.gap, spans.block)
             forecasts = contest.forecasts(cases)
             if weather is not None:
                 forecasts[EXACT] = _exact(weather, series, cases)
-            blocks = time_blocks(series.hours[cases[:, 1]].numpy(), study.block)
+            blocks = time_blocks(series.hours[cases[:, 1]].numpy(), spans.block)
             truth = series.fields[cases[:, 1]]
             judged = Judged(forecasts, truth, cell_shares(raster.grid, series.mask), blocks, rng.child("scores"))
-            by_lead[lead] = {name: float(found.mean()) for name, found in judged.crps.items()}
-            if lead == study.lead:
+            by_lead[lead / spans.length] = {name: float(found.mean()) for name, found in judged.crps.items()}
+            if lead == spans.lead:
                 found = contest, cases, judged
         contest, cases, judged = found
         posterior = contest.posterior(space, judged.forecasts[OURS].mean)
@@ -156,10 +167,10 @@ class _Findings:
             level: exceedance(posterior, level, draws, rng.child("exceedance", str(level))) for level in levels
         }
         ratio = diffusion_over_gaussian(contest.missed(), lambda x: x, context) if study.diffusion else None
-        return _Findings(study, raster, series, contest, cases, judged, posterior, probabilities, by_lead, ratio)
+        return _Findings(study, raster, series, spans, contest, cases, judged, posterior, probabilities, by_lead, ratio)
 
     def outcome(self) -> Outcome:
-        report = Report(f"{self.raster.name} {self.study.lead:g} h ahead", tuple(self._figures()))
+        report = Report(f"{self.raster.name} {self.spans.said(self.spans.lead)} ahead", tuple(self._figures()))
         return Outcome(
             scores={**{figure.name: figure.value for figure in report}, **self._told()},
             report=report,
@@ -182,7 +193,8 @@ class _Findings:
             Figure("spread_skill", skill.value, skill.standard_error),
         ]
         rivals = {"persistence": PERSISTENCE, "linear_inverse": self._inverse, "damped": "damped"}
-        for name, rival in {**rivals, "climatology": "climatology"}.items():
+        rivals |= {"climatology": "climatology", "recent_mean": RECENT_MEAN}
+        for name, rival in ((name, rival) for name, rival in rivals.items() if rival in judged.crps):
             gate = Gate(high=1.0) if name in ("persistence", "linear_inverse") else None
             figures.append(self._over(f"crps_over_{name}", judged.crps[OURS], judged.crps[rival], gate))
         if EXACT in judged.forecasts:
@@ -201,8 +213,8 @@ class _Findings:
 
     @property
     def _inverse(self) -> str:
-        """The linear inverse model with its own spread or with a repaired one, whichever did better."""
-        names = (LINEAR_INVERSE, REPAIRED)
+        """The linear inverse model, of either kind, with its own spread or a repaired one, that did best."""
+        names = [name for name in self.judged.crps if name.startswith(LINEAR_INVERSE)]
         return min(names, key=lambda name: float(self.judged.crps[name].mean()))
 
     def _told(self) -> dict[str, float | str | int]:
@@ -212,7 +224,9 @@ class _Findings:
         return {
             **{f"{name.replace(', ', '.').replace(' ', '_')}.crps": value for name, value in rivals.items()},
             "cases": len(self.cases),
-            "average_of": " + ".join(f"{name} ({contest.chosen[name]})" for name in contest.blend.names),
+            "average_of": f"{len(contest.blend.members)} of {len(contest.standing)} laws",
+            **{kind.replace(", ", ".").replace(" ", "_"): name for kind, name in contest.inverses.items()},
+            "left_out.crps_over_linear_inverse": contest.left_out,
             "spread_factor": contest.blend.factor,
             **({} if self.diffusion is None else {"left_out.diffusion_over_gaussian": self.diffusion}),
             "thresholds": ", ".join(f"{level:g} {self.raster.unit}" for level in self.probabilities),
@@ -225,9 +239,8 @@ class _Findings:
 
     def _write(self, path: Path) -> None:
         """Mean, spread and probabilities of the field one lead after the last, as rasters."""
-        law, last = self._ahead(), self.raster.times[-1]
-        then = last + np.timedelta64(round(self.study.lead * 3600), "s")
-        here = replace(self.raster.select([-1]), layers=Layers.at(np.array([then])))
+        law = self._ahead()
+        here = replace(self.raster.select([-1]), layers=self.raster.layers.after(self.spans.lead))
         name, mask = self.raster.name, self.series.mask
         found = {f"{name}_mean": law.center(), f"{name}_std": law.spread()}
         rasters = [here.derived(key, _defined(field, mask)[None]) for key, field in found.items()]
@@ -250,16 +263,25 @@ class _Findings:
         return pd.DataFrame(rows)
 
     def _leads(self) -> pd.DataFrame:
-        unit = self.raster.unit
-        rows = [{"lead [h]": lead, **found} for lead, found in self.by_lead.items()]
+        unit, time = self.raster.unit, self.spans.unit
+        rows = [{f"lead [{time}]": lead, **found} for lead, found in self.by_lead.items()]
         return pd.DataFrame(rows).rename(columns=lambda name: name if "[" in name else f"{name}: CRPS [{unit}]")
 
     def _left_out(self) -> pd.DataFrame:
-        scores = self.contest.blend.crps
-        return pd.DataFrame({"average of": scores.keys(), f"CRPS left out [{self.raster.unit}]": scores.values()})
+        rows = [
+            {
+                "law": name,
+                f"CRPS left out [{self.raster.unit}]": found.score,
+                "behind the best": found.behind,
+                "standard error": found.error,
+                "in the average": not found.told,
+            }
+            for name, found in sorted(self.contest.standing.items(), key=lambda entry: entry[1].score)
+        ]
+        return pd.DataFrame(rows)
 
     def _pictures(self) -> dict[str, Callable[[], Picture]]:
-        judged, lead = self.judged, f"{self.study.lead:g} h"
+        judged, lead = self.judged, self.spans.said(self.spans.lead)
         shown = [OURS, self._inverse, PERSISTENCE]
         pits = {name: judged.pit(name) for name in shown}
         pictures: dict[str, Callable[[], Picture]] = {
@@ -278,7 +300,7 @@ class _Findings:
         if len(self.by_lead) > 1:
             leads = list(self.by_lead)
             scores = {name: [self.by_lead[h][name] for h in leads] for name in self.by_lead[leads[0]]}
-            pictures["Scores by lead"] = partial(draw.skill_picture, leads, scores, self.raster.unit)
+            pictures["Scores by lead"] = partial(draw.skill_picture, leads, scores, self.raster.unit, self.spans.unit)
         return pictures
 
     def _panels(self) -> dict[str, Panel]:
@@ -287,14 +309,13 @@ class _Findings:
         unit, mask = self.raster.unit, self.series.mask
         values, spread = Colours(f"{self.raster.name} [{unit}]"), Colours(f"standard deviation [{unit}]", 0.0)
         now, then = self.series.fields[self.cases[at]]
+        since = float(self.series.hours[self.cases[at, 0]] - self.series.hours[0])
         one = Gaussian(self.posterior.space, self.posterior.location[at], self.posterior.covariance)
         members = one.sample(2, self.judged.rng.child("members"))
         on = partial(_defined, mask=mask)
         panels = {
-            f"at hand, hour {float(self.series.hours[self.cases[at, 0]]):g}": Panel(
-                on(on_grid(now[None], mask)[0]), values
-            ),
-            f"truth {self.study.lead:g} h later": Panel(on(on_grid(then[None], mask)[0]), values),
+            f"at hand, {self.spans.said(since)} after the first": Panel(on(on_grid(now[None], mask)[0]), values),
+            f"truth {self.spans.said(self.spans.lead)} later": Panel(on(on_grid(then[None], mask)[0]), values),
             "forecast: mean": Panel(on(one.center()), values),
             "one member": Panel(on(members[0]), values),
             "another member": Panel(on(members[1]), values),
