@@ -35,6 +35,15 @@ def _raster(stored: Any, grid: MapGrid | None = None, **others: Any) -> Raster:
     return Raster("v", held, grid or MapGrid(held.shape[1:], (1, 0, 0, 0, -1, 0), WGS84), **others)
 
 
+def test_values_are_cut_to_what_a_raster_can_hold_and_fill_it_then() -> None:
+    given = np.array([[[-3.0, 2.0, 99.0]]])
+    gaps = np.full((1, 1, 3), 255, np.uint8)
+    packed = _raster(gaps, kind=Kind.NON_NEGATIVE, nodata=255, scale=0.1, offset=-1.0)
+    assert packed.clipped(given).tolist() == [[[0.0, 2.0, 24.5]]]
+    assert packed.replaced(packed.clipped(given)).observed.all()
+    assert _raster(np.zeros((1, 1, 3), np.float32)).clipped(given).tolist() == given.tolist()
+
+
 def test_the_shipped_elevation_model_is_the_jacksboro_fault() -> None:
     """Corners and extremes of Matplotlib's sample; the plateau in the north-west stands above the valley."""
     dem = load_dem()
