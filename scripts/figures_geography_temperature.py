@@ -1,4 +1,4 @@
-"""What forecasts of temperature promise. ERA5 is looked for in $POSTERIORI_DATA, else in ../shared/data."""
+"""What forecasts of temperature promise. Data are looked for in $POSTERIORI_DATA, else in ../shared/data."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from pathlib import Path
 from asked import Asked, score, scores
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("POSTERIORI_DATA", ROOT.parent / "shared" / "data"))
-ERA5 = DATA / "geography" / "era5_t2m_uk_2019-03_h000-599.nc"
+DATA = Path(os.environ.get("POSTERIORI_DATA", ROOT.parent / "shared" / "data")) / "geography"
+ERA5 = DATA / "era5_t2m_uk_2019-03_h000-599.nc"
+E1 = DATA / "misc" / "E1_north_america.nc"
 INF = math.inf
 MADE_UP = ("geography/temperature",)
 SPLIT = ("last_train=431", "first_test=472")
-SIX = ("geography/temperature", f"data={ERA5}", "lead=6", "leads=6", *SPLIT)
-DAY = ("geography/temperature", f"data={ERA5}", "lead=24", "leads=24", *SPLIT)
+RUNS = {
+    "ERA5 +6 h": ("geography/temperature", f"data={ERA5}", "lead=6", "leads=6", *SPLIT),
+    "ERA5 +24 h": ("geography/temperature", f"data={ERA5}", "lead=24", "leads=24", *SPLIT),
+    "E1 +1 year": ("geography/temperature", f"data={E1}", "unit=year", "lead=1", "leads=1"),
+    "E1 +5 years": ("geography/temperature", f"data={E1}", "unit=year", "lead=5", "leads=5"),
+}
 
 
 def briers(*words: str) -> Callable[[], dict[str, float]]:
@@ -28,15 +33,19 @@ def briers(*words: str) -> Callable[[], dict[str, float]]:
     }
 
 
+def rows(name: str, *words: str) -> list[Asked]:
+    """What is asked of a forecast of real fields."""
+    return [
+        Asked(f"{name}: CRPS over persistence", -INF, 1, score("crps_over_persistence", *words)),
+        Asked(f"{name}: CRPS over a linear inverse model", -INF, 1, score("crps_over_linear_inverse", *words)),
+        Asked(f"{name}: CRPS over climatology", -INF, 1, score("crps_over_climatology", *words)),
+        Asked(f"{name}: 90 % coverage", 0.87, 0.93, score("coverage90", *words)),
+        Asked(f"{name}: Brier over climatology", -INF, 1, briers(*words)),
+    ]
+
+
 ASKED = [
     Asked("made-up weather: CRPS over the exact law", -INF, 1.2, score("crps_over_exact", *MADE_UP)),
     Asked("made-up weather: CRPS over a linear inverse model", -INF, 1, score("crps_over_linear_inverse", *MADE_UP)),
-    Asked("ERA5 +6 h: CRPS over persistence", -INF, 1, score("crps_over_persistence", *SIX)),
-    Asked("ERA5 +6 h: CRPS over a linear inverse model", -INF, 1, score("crps_over_linear_inverse", *SIX)),
-    Asked("ERA5 +6 h: 90 % coverage", 0.87, 0.93, score("coverage90", *SIX)),
-    Asked("ERA5 +6 h: Brier over climatology", -INF, 1, briers(*SIX)),
-    Asked("ERA5 +24 h: CRPS over persistence", -INF, 1, score("crps_over_persistence", *DAY)),
-    Asked("ERA5 +24 h: CRPS over a linear inverse model", -INF, 1, score("crps_over_linear_inverse", *DAY)),
-    Asked("ERA5 +24 h: 90 % coverage", 0.87, 0.93, score("coverage90", *DAY)),
-    Asked("ERA5 +24 h: Brier over climatology", -INF, 1, briers(*DAY)),
+    *(row for name, words in RUNS.items() for row in rows(name, *words)),
 ]
