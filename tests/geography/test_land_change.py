@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from posteriori.domains.geography.land_maps import LandMaps, read_land
 from posteriori.domains.geography.land_potential import NEAR, RECIPES, Pair, Potential, require_seen, transitions
 from posteriori.domains.geography.land_scores import broken, off_total
 from posteriori.domains.geography.maps import SHADES, Named, Panel, maps_picture
-from posteriori.domains.geography.raster import write_raster
+from posteriori.domains.geography.raster import read_raster, write_raster
 from posteriori.domains.geography.studies import land_change
 from posteriori.domains.geography.studies.land_change import Study
 from posteriori.domains.geography.synthetic_city import grown_city
@@ -317,6 +318,32 @@ def test_a_total_beyond_the_map_is_refused_at_once(monkeypatch: pytest.MonkeyPat
         Study(total=room + 1)(Context(Rng(0)))
     with pytest.raises(AssertionError, match="learnt"):
         Study(total=room)(Context(Rng(0)))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "nodata"), [("uint8", 255), ("float64", np.nan), ("int32", -(2**31)), ("uint8", None)]
+)
+def test_members_are_written_in_the_numbers_given(dtype: str, nodata: float | None, tmp_path: Path) -> None:
+    land, growth = three_classes()
+    raster = replace(land.raster, stored=land.raster.stored.astype(dtype), nodata=nodata)
+    maps = np.stack([growth.before, np.where(growth.before == 2, -1, growth.before)])
+    found = replace(land, raster=raster, classes=(3, 7, 11)).members(maps)
+    back = read_raster(write_raster(found, tmp_path / "members.tif"))
+    assert (back.observed == (maps >= 0)).all()
+    assert (back.stored[maps >= 0] == np.array([3, 7, 11])[maps[maps >= 0]]).all()
+
+
+def test_places_stay_places_beside_gaps(tmp_path: Path) -> None:
+    """A driver of two numbers and gaps is a set of places still: distances count, and gaps are none."""
+    draw = np.random.default_rng(0)
+    first = draw.choice([0, 7], GRID.shape)
+    roads = np.where(np.arange(30) < 5, 255, np.arange(30) == 20) * np.ones((24, 1), np.uint8)
+    path = write_raster(Raster("r", roads[None].astype(np.uint8), GRID, "1", nodata=255), tmp_path / "roads.tif")
+    land = read_land(files(tmp_path, first, np.where(first == 0, 7, first)), [str(path)])
+    assert land.drivers[0].places
+    assert land.known.sum() == 24 * 25
+    distance = land_drivers.near(land.codes[0], 1, 0, land.drivers)[..., 2]
+    assert distance[0] == pytest.approx(np.log1p(np.abs(np.arange(30) - 20)))
 
 
 def test_classes_are_drawn_by_name() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from posteriori.core.errors import DataError, OptionError
-from posteriori.core.raster import Kind, Raster
+from posteriori.core.raster import Kind, Layers, Raster, representable
 from posteriori.domains.geography.raster import named, read_raster
 from posteriori.domains.geography.regrid import Resampling, onto, require_same_grid
 
@@ -72,6 +72,15 @@ class LandMaps:
     def name(self, code: int) -> str:
         """How one speaks of a class."""
         return f"class {self.classes[code]}"
+
+    def members(self, maps: Codes) -> Raster:
+        """Maps of positions in ``classes`` (member, y, x) as layers, in the numbers of the maps given."""
+        numbers, gap = np.array(self.classes), self.raster.nodata
+        if gap is None or not representable(gap, np.dtype(np.int32)):
+            gap = int(np.setdiff1d(np.arange(-1, 256), numbers)[-1])
+        stored = np.where(maps < 0, gap, numbers[maps.clip(0)]).astype(np.int32)
+        layers = Layers("member", np.arange(len(maps)))
+        return Raster("land", stored, self.raster.grid, "1", Kind.CATEGORICAL, gap, layers=layers)
 
 
 def read_land(

@@ -50,6 +50,7 @@ def merit_picture(found: Mapping[str, Codes], grid: MapGrid) -> Figure:
             cell.set_ylim(y[-1], y[0])
         cell.set_xlabel(axis_names(grid)[1])
         cell.tick_params(labelsize=7)
+        cell.ticklabel_format(style="plain", useOffset=False)
     axes[0].set_ylabel(axis_names(grid)[0])
     used = [at for at in range(len(PARTS)) if any((part == at).any() for part in found.values())]
     names, shades = list(PARTS), list(PARTS.values())

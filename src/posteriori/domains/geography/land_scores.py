@@ -59,6 +59,12 @@ class Judged:
         labels = torch.from_numpy(block_labels(self.could.shape, self.block)[self.could])
         return calibration_error(*self._stated(change), blocks=labels)
 
+    def calibration_by_chance(self) -> float:
+        """The calibration error of the law's probabilities were one of its own members what came, on average."""
+        p, _ = self._stated(self.law_changes)
+        came = [(one != self.trial.pair.before)[self.could] for one in self.trial.members[:20]]
+        return float(np.mean([calibration_error(p, torch.from_numpy(each.astype(np.float64))).value for each in came]))
+
     def curve(self, change: Floats) -> ReliabilityCurve:
         """Observed frequency against stated probability."""
         return reliability_curve(*self._stated(change))

@@ -149,8 +149,10 @@ def axis_names(grid: MapGrid) -> tuple[str, str]:
     """What to write along the vertical and the horizontal axis."""
     if grid.geographic and not grid.rotated:
         return "latitude [°]", "longitude [°]"
-    if grid.crs is None or grid.rotated:
+    if grid.rotated or (grid.crs is None and grid.transform == MapGrid(grid.shape).transform):
         return "row", "column"
+    if grid.crs is None:
+        return "y", "x"
     unit = crs_unit(grid.crs)
     return f"northing [{unit}]", f"easting [{unit}]"
 

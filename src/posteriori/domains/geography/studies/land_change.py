@@ -16,7 +16,7 @@ from posteriori.audit.report import Figure, Gate, Report
 from posteriori.core.draws import Draws
 from posteriori.core.errors import DataError, OptionError
 from posteriori.core.random import Rng
-from posteriori.core.raster import Kind, Layers, Raster
+from posteriori.core.raster import Raster
 from posteriori.core.run import Context, digest
 from posteriori.core.support import Classes
 from posteriori.domains.geography import land_pictures as draw
@@ -151,7 +151,7 @@ class _Findings:
             tables={"laws": self._laws(), "left_out": self._left_out(), "transitions": self._transitions()},
             files={
                 "change_probability.tif": partial(_write, self._probability_raster()),
-                "members.tif": partial(_write, self._member_raster()),
+                "members.tif": partial(_write, self.land.members(self.maps)),
             },
             data={raster.name: digest(torch.from_numpy(self.land.codes))},
             references=REFERENCES,
@@ -178,6 +178,7 @@ class _Findings:
             Figure("members.figure_of_merit", judged.merit(trial.members)),
             Figure("cellular_automaton.members.figure_of_merit", judged.merit(trial.automaton)),
             Figure("calibration_error", law.value, law.standard_error, gate=Gate(high=0.03)),
+            Figure("by_chance.calibration_error", judged.calibration_by_chance()),
             Figure("members.calibration_error", judged.calibration(judged.counted(trial.members)).value),
             Figure("cellular_automaton.calibration_error", judged.calibration(judged.counted(trial.automaton)).value),
             Figure("off_total", off, unit="cells", gate=Gate(high=0)),
@@ -254,15 +255,6 @@ class _Findings:
     def _probability_raster(self) -> Raster:
         return self.land.raster.derived(f"probability of change until {self._year:g}", self._change()[None], "1")
 
-    def _member_raster(self) -> Raster:
-        """Members as bands, in the numbers of the maps given."""
-        raster, numbers = self.land.raster, np.array(self.land.classes)
-        free = np.setdiff1d(np.arange(-1, 256), numbers)
-        nodata = int(raster.nodata) if raster.nodata is not None else int(free[-1])
-        stored = np.where(self.maps < 0, nodata, numbers[self.maps.clip(0)]).astype(np.int16)
-        layers = Layers("member", np.arange(len(self.maps)))
-        return Raster("land", stored, raster.grid, "1", Kind.CATEGORICAL, nodata, layers=layers)
-
     def _laws(self) -> pd.DataFrame:
         judged, trial = self.judged, self.judged.trial
         rows = [
@@ -328,7 +320,7 @@ class _Findings:
     def _test_panels(self) -> Mapping[str, Panel]:
         trial, land = self.judged.trial, self.land
         classes = self._class_colours()
-        chance = Colours("probability of change", 0.0, 1.0)
+        chance = _chances(self.judged.law_changes)
         known = partial(np.where, land.known)
         return {
             f"{land.years[-2]:g}": Panel(self._shown(trial.pair.before), classes),
@@ -345,8 +337,14 @@ class _Findings:
         return {
             f"{land.years[-1]:g}": Panel(self._shown(land.codes[-1]), classes),
             f"one member, {self._year:g}": Panel(self._shown(self.maps[0]), classes),
-            "probability": Panel(self._change(), Colours("probability of change", 0.0, 1.0)),
+            "probability": Panel(self._change(), _chances(self._change())),
         }
+
+
+def _chances(p: Floats) -> Colours:
+    """Up to the probability that one in two hundred of the cells with any exceeds."""
+    some = p[p > 0]
+    return Colours("probability of change", 0.0, float(np.quantile(some, 0.995)) if len(some) else 1.0)
 
 
 def _amounts(study: Study, land: LandMaps, pairs: list[Pair], spans: list[float]) -> tuple[Floats, float]:
