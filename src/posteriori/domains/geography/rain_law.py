@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ ROOT = 1 / 3
 """Rain is the cube of the censored Gaussian quantity."""
 CELLS = 1200
 """Cells of each case that are learnt from."""
+FAR = 1e-3
+"""Share of wet cells in the widest surroundings below which there is no rain."""
 LEVELS = 15
 ROUNDS = 300
 DECAY = 1e-3
@@ -30,12 +32,15 @@ DECAY = 1e-3
 class Case:
     """What is known of one forecast: inputs (feature, y, x), where they are defined, and rain carried along (y, x).
 
+    ``near`` is where rain was at hand within some tens of cells; the law has none elsewhere.
+
     ``size`` [mm] is the mean rain of wet cells at hand: inputs are roots of rain over it, so that what is learnt from
     light rain serves for heavy rain too.
     """
 
     inputs: Floats
     defined: NDArray[np.bool_]
+    near: NDArray[np.bool_]
     kept: Floats
     size: float
 
@@ -52,25 +57,43 @@ def case_of(past: Sequence[Floats], ahead: int) -> Case:
     rough = np.sqrt(np.maximum(smooth(u0 * u0, 3.0) - smooth(u0, 3.0) ** 2, 0))
     level = [u0, *(smooth(u0, width) for width in (1.5, 3.0, 6.0, 12.0))]
     rainy = [smooth(wet, width) for width in (1.5, 4.0, 10.0)]
-    inputs = np.stack([*level, *rainy, rough])
-    return Case(inputs, inside(now), size * u0**3, size)
+    # logarithms, so that rain far off and rain nowhere differ
+    inputs = np.stack([*level, *rainy, *(np.log(share + FAR) for share in rainy), rough])
+    return Case(inputs, inside(now), rainy[-1] >= FAR, size * u0**3, size)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A forecast inside the past.
+
+    Attributes:
+        first: frame of the stretch.
+        past: three frames, the last at hand (y, x) [mm].
+        truth: the frame to be forecast.
+        case: inputs of the law.
+        mask: cells that count.
+    """
+
+    first: int
+    past: list[Floats]
+    truth: Floats
+    case: Case
+    mask: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class RainLaw:
-    """Rain s max(0, μ + f σ ε)³: s the case's size, μ and log σ linear in its inputs, ε a Gaussian field.
+    """Rain s max(0, μ + σ ε)³: s the case's size, μ and log σ linear in its inputs, ε a Gaussian field.
 
     Attributes:
         net: standardised inputs to (μ, log σ).
         shift, scale: of the inputs.
-        factor: of the spread.
         length, slope: of ε's amplitude (1 + (2π k length)²)^(-slope / 2), k in cycles a cell.
     """
 
     net: nn.Module
     shift: Floats
     scale: Floats
-    factor: float = 1.0
     length: float = 4.0
     slope: float = 2.5
 
@@ -79,30 +102,29 @@ class RainLaw:
         x = (case.inputs - self.shift[:, None, None]) / self.scale[:, None, None]
         with torch.no_grad():
             out = self.net(torch.from_numpy(x).movedim(0, -1).float()).double().numpy()
-        return out[..., 0], self.factor * np.exp(out[..., 1])
+        return out[..., 0], np.exp(out[..., 1])
 
     def members(self, case: Case, n: int, rng: Rng) -> Floats:
         """``n`` fields of rain [mm], (n, y, x)."""
         location, spread = self.parameters_of(case)
-        return (
-            np.maximum(location + spread * noise(n, location.shape, self.length, self.slope, rng), 0.0) ** 3 * case.size
-        )
+        root = location + spread * noise(n, location.shape, self.length, self.slope, rng)
+        return np.where(case.near, case.size * np.maximum(root, 0.0) ** 3, 0.0)
 
 
-def learnt(cases: Sequence[Case], truths: Sequence[Floats], rng: Rng) -> RainLaw:
-    """The law of least mean CRPS over cells of the cases, each in units of its size.
+def learnt(trials: Sequence[Trial], rng: Rng) -> RainLaw:
+    """The law of least mean CRPS over cells of the trials, each in units of its size.
 
     Raises:
-        DataError: no case.
+        DataError: no trial.
     """
-    if not cases:
+    if not trials:
         raise DataError("there is no wet case to learn from; let the past reach further.")
     inputs, rain = [], []
-    for case, truth in zip(cases, truths, strict=True):
-        at = np.flatnonzero(case.defined)
+    for trial in trials:
+        at = np.flatnonzero(trial.mask)
         at = rng.numpy.choice(at, min(CELLS, len(at)), replace=False)
-        inputs.append(case.inputs.reshape(len(case.inputs), -1)[:, at])
-        rain.append(truth.ravel()[at] / case.size)
+        inputs.append(trial.case.inputs.reshape(len(trial.case.inputs), -1)[:, at])
+        rain.append(trial.truth.ravel()[at] / trial.case.size)
     x, y = np.concatenate(inputs, 1), torch.from_numpy(np.concatenate(rain)).float()
     shift, scale = x.mean(1), x.std(1) + 1e-6
     z = torch.from_numpy(((x - shift[:, None]) / scale[:, None]).T.copy()).float()
@@ -111,11 +133,6 @@ def learnt(cases: Sequence[Case], truths: Sequence[Floats], rng: Rng) -> RainLaw
     nn.init.zeros_(net.bias)
     _fit(net, z, y)
     return RainLaw(net.eval(), shift, scale)
-
-
-def refined(law: RainLaw, factor: float, length: float, slope: float) -> RainLaw:
-    """The same law with another spread and other joint members."""
-    return replace(law, factor=factor, length=length, slope=slope)
 
 
 def _fit(net: nn.Module, z: Tensor, y: Tensor) -> None:

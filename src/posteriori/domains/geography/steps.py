@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 from scipy.ndimage import binary_dilation
+from scipy.signal.windows import tukey
 
 from posteriori.core.errors import OptionError, ShapeError
 from posteriori.core.random import Rng
@@ -18,10 +19,12 @@ from posteriori.domains.geography.motion import carried, motion, origins
 Floats = NDArray[np.float64]
 WET = 0.05
 """Least rain [mm in a frame] that counts as rain."""
+TAPER = 0.2
+"""Share of a side that the window of the spectrum fades over."""
 DRY = 10 * np.log10(WET) - 5
 """Where no rain lies on the scale of decibels."""
 ALONG, ACROSS = (10.88, 0.23, -7.68), (5.76, 0.31, -2.72)
-"""Error of motion a tᵇ + c [km/h], t in minutes, along and across it (Bowler et al. 2006)."""
+"""Error of motion a tᵇ + c [km/h], t in minutes, along and across it: their mean over the way (Bowler et al. 2006)."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,10 @@ class Steps:
 
     Attributes:
         members: of the ensemble.
-        levels: of the cascade.
         cell: length of a cell [km].
         minutes: between frames.
+        gains: one a level of the cascade, which it is multiplied by before the values at hand are put in its order.
+        swing: spread of the logarithm of a factor that each member's rain grows or fades by as a whole.
 
     Reference: Bowler, Pierce & Seed (2006), STEPS: a probabilistic precipitation forecasting scheme, QJRMS 132;
     Pulkkinen et al. (2019), pysteps, Geosci. Model Dev. 12.
@@ -42,13 +46,16 @@ class Steps:
         "Bowler, Pierce & Seed (2006), STEPS, Q. J. R. Meteorol. Soc. 132, 2127-2155.",
     )
     members: int = 20
-    levels: int = 6
     cell: float = 2.0
     minutes: float = 10.0
+    gains: tuple[float, ...] = (1.0,) * 6
+    swing: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.members < 2 or self.levels < 2 or not (self.cell > 0 and self.minutes > 0):
+        if self.members < 2 or len(self.gains) < 2 or not (self.cell > 0 and self.minutes > 0):
             raise OptionError(f"{self}: at least two members and levels, positive lengths.")
+        if min(self.gains) <= 0 or self.swing < 0:
+            raise OptionError(f"{self}: positive gains and no negative swing.")
 
     def __call__(self, past: Sequence[Floats], ahead: int, rng: Rng) -> Floats:
         """Members (member, y, x) [mm] ``ahead`` frames after the last of three ``past`` frames (y, x) [mm].
@@ -62,15 +69,16 @@ class Steps:
         if (now >= WET).sum() < 10:
             return np.zeros((self.members, *now.shape))
         flow = motion([np.log1p(10 * frame) for frame in past])
-        here = [decibels(carried(frame, origins(flow, 2 - at)) if at < 2 else frame) for at, frame in enumerate(past)]
-        bands = bandpass(now.shape, self.levels)
+        here = [moved(frame, origins(flow, 2 - at)) if at < 2 else decibels(frame) for at, frame in enumerate(past)]
+        levels = len(self.gains)
+        bands = bandpass(now.shape, levels)
         cascades = [_split(frame, bands) for frame in here]
         mean, std = cascades[-1].mean((-2, -1)), cascades[-1].std((-2, -1)) + 1e-9
         normal = [(c - c.mean((-2, -1))[:, None, None]) / (c.std((-2, -1))[:, None, None] + 1e-9) for c in cascades]
-        phi = np.array([autoregression(normal[2][at], normal[1][at], normal[0][at]) for at in range(self.levels)])
-        spectrum = np.abs(fft.rfft2((here[-1] - DRY) * _window(now.shape)))
-        rains = self._evolved(normal, phi, mean, std, now, (bands, spectrum), ahead, rng.child("noise"))
-        return self._moved(rains, flow, ahead, rng.child("motion"))
+        phi = np.array([autoregression(normal[2][at], normal[1][at], normal[0][at]) for at in range(levels)])
+        shape = bands, spectrum(here)
+        rains = self._evolved(normal, phi, mean, std * self.gains, now, shape, ahead, rng.child("noise"))
+        return swung(self._moved(rains, flow, ahead, rng.child("motion")), self.swing, rng.child("swing"))
 
     def _evolved(
         self,
@@ -84,14 +92,14 @@ class Steps:
         rng: Rng,
     ) -> Floats:
         """Rain of each member where it came from, (member, y, x)."""
-        bands, spectrum = shape
+        bands, amplitude = shape
         before, last = (np.broadcast_to(c, (self.members, *c.shape)) for c in normal[1:])
         allowed = np.broadcast_to(now >= WET, (self.members, *now.shape))
         ball = np.hypot(*np.indices((5, 5)) - 2.0) <= 2.0
         a, b, c = (phi[:, i, None, None] for i in range(3))
         for _ in range(ahead):
             white = rng.numpy.standard_normal((self.members, *now.shape))
-            noise = _split(fft.irfft2(fft.rfft2(white) * spectrum, now.shape), bands)
+            noise = _split(fft.irfft2(fft.rfft2(white) * amplitude, now.shape), bands)
             noise = noise / (noise.std((-2, -1), keepdims=True) + 1e-12)
             before, last = last, a * last + b * before + c * noise
             levels = (last * std[:, None, None] + mean[:, None, None]).sum(1)
@@ -103,16 +111,33 @@ class Steps:
 
     def _moved(self, rains: Floats, flow: Floats, ahead: int, rng: Rng) -> Floats:
         """Members carried along motion that errs along and across itself."""
-        minutes = ahead * self.minutes
+        minutes = self.minutes * np.arange(1, ahead + 1)
         per_hour = 60 / self.minutes * self.cell
         speed = np.hypot(*flow) + 1e-9
         along, across = flow / speed, np.stack([-flow[1], flow[0]]) / speed
-        errors = np.array([a * minutes**b + c for a, b, c in (ALONG, ACROSS)]) / per_hour
+        errors = np.array([(a * minutes**b + c).mean() for a, b, c in (ALONG, ACROSS)]) / per_hour
         found = []
         for rain in rains:
             e = rng.numpy.laplace(scale=1 / np.sqrt(2), size=2) * errors
-            found.append(carried(rain, origins(flow + e[0] * along + e[1] * across, ahead)))
+            found.append(rain_of_decibels(moved(rain, origins(flow + e[0] * along + e[1] * across, ahead))))
         return np.stack(found)
+
+
+def swung(rains: Floats, swing: float, rng: Rng) -> Floats:
+    """Members (member, y, x) each times its own factor, whose logarithm has spread ``swing`` about 0."""
+    return rains * np.exp(swing * rng.numpy.standard_normal(len(rains)))[:, None, None]
+
+
+def moved(rain: Floats, origin: Floats) -> Floats:
+    """Rain [mm] carried along on the scale of decibels, where peaks do not spread over dry cells."""
+    return carried(decibels(rain) - DRY, origin) + DRY
+
+
+def spectrum(frames: Sequence[Floats]) -> Floats:
+    """Amplitude (y, x of rfft2) of frames in decibels less the step at the edge of rain, which is no texture."""
+    wet = np.mean([np.maximum(frame - 10 * np.log10(WET), 0.0) for frame in frames], 0)
+    height, width = wet.shape
+    return np.asarray(np.abs(fft.rfft2(wet * tukey(height, TAPER)[:, None] * tukey(width, TAPER))))
 
 
 def noise(n: int, shape: tuple[int, ...], length: float, slope: float, rng: Rng) -> Floats:
@@ -138,6 +163,11 @@ def decibels(rain: Floats) -> Floats:
     return np.where(rain >= WET, 10 * np.log10(np.maximum(rain, WET)), DRY)
 
 
+def rain_of_decibels(levels: Floats) -> Floats:
+    """The inverse of ``decibels``, in [mm]."""
+    return np.where(levels >= 10 * np.log10(WET), 10 ** (levels / 10), 0.0)
+
+
 def matched(field: Floats, now: Floats) -> Floats:
     """The values of ``now`` in the order of ``field``: its largest value where that is largest."""
     found = np.empty(field.size)
@@ -147,27 +177,36 @@ def matched(field: Floats, now: Floats) -> Floats:
 
 def bandpass(shape: tuple[int, int], levels: int) -> Floats:
     """Weights (level, y, x of rfft2) that sum to one: bells evenly spaced in the logarithm of wavenumber."""
-    k = np.hypot(*np.meshgrid(np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1]), indexing="ij")) * max(shape)
-    place = np.log(np.maximum(k, 0.5)) / np.log(0.5 * max(shape)) * (levels - 1)
+    k = np.hypot(*np.meshgrid(np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1]), indexing="ij"))
+    place = np.log(np.maximum(k, 0.5 / max(shape)) / level_centres(shape, levels)[0]) / _ratio(shape, levels)
     bells = np.exp(-0.5 * ((place - np.arange(levels)[:, None, None]) / 0.5) ** 2)
     bells[:, 0, 0] = np.arange(levels) == 0
     return np.asarray(bells / bells.sum(0))
 
 
+def level_centres(shape: tuple[int, int], levels: int) -> Floats:
+    """Wavenumber [cycles a cell] of each level's largest weight, (level,)."""
+    return np.asarray(np.exp(_ratio(shape, levels) * (np.arange(levels) + 0.5)) / max(shape))
+
+
+def _ratio(shape: tuple[int, int], levels: int) -> float:
+    """Logarithm of the ratio of wavenumbers of neighbouring levels, from one wave a field to two cells a wave."""
+    return float(np.log(0.5 * max(shape)) / levels)
+
+
 def autoregression(now: Floats, before: Floats, earlier: Floats) -> Floats:
-    """(φ₁, φ₂, noise) of a stationary AR(2) process of unit variance by Yule & Walker."""
-    r1 = float(np.clip((now * before).mean(), 0.0, 0.9999))
-    r2 = float(np.clip((now * earlier).mean(), 2 * r1 * r1 - 1 + 1e-6, 0.9999))
+    """(φ₁, φ₂, noise) of a stationary AR(2) process of unit variance by Yule & Walker.
+
+    The correlation over two frames is raised to where that of the process never swings about zero: without the bound,
+    growth over one frame is carried on as an oscillation.
+    """
+    r1 = float(np.clip((now * before).mean(), 1e-3, 0.9999))
+    least = (3 * r1**2 - 2 + 2 * (1 - r1**2) ** 1.5) / r1**2
+    r2 = float(np.clip((now * earlier).mean(), least, 0.9999))
     phi1, phi2 = r1 * (1 - r2) / (1 - r1 * r1), (r2 - r1 * r1) / (1 - r1 * r1)
-    if not (abs(phi2) < 1 and phi1 + phi2 < 1 and phi2 - phi1 < 1):
-        phi1, phi2 = r1, 0.0
-    return np.array([phi1, phi2, np.sqrt(max(0.0, 1 - phi1 * r1 - phi2 * (phi1 * r1 + phi2)))])
+    return np.array([phi1, phi2, np.sqrt(max(0.0, 1 - phi1 * r1 - phi2 * r2))])
 
 
 def _split(fields: Floats, bands: Floats) -> Floats:
     """(*case, y, x) → (*case, level, y, x), whose sum is the field."""
     return np.asarray(fft.irfft2(fft.rfft2(fields)[..., None, :, :] * bands, fields.shape[-2:]))
-
-
-def _window(shape: tuple[int, int]) -> Floats:
-    return np.hanning(shape[0])[:, None] * np.hanning(shape[1])[None]

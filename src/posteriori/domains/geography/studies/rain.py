@@ -23,7 +23,8 @@ from posteriori.core.run import Context, digest
 from posteriori.domains.geography import rain_pictures as draw
 from posteriori.domains.geography.forecast_pictures import ranks_picture
 from posteriori.domains.geography.maps import Panel, maps_picture
-from posteriori.domains.geography.rain_contest import CARRIED, KEPT, OURS, STEPS, Contest, wet_starts
+from posteriori.domains.geography.rain_choice import OURS
+from posteriori.domains.geography.rain_contest import CARRIED, KEPT, STEPS, Contest, wet_starts
 from posteriori.domains.geography.rain_data import MadeUpRain, Rain, made_up, rain_of
 from posteriori.domains.geography.rain_scores import WIDTHS, RainScores, reaches
 from posteriori.domains.geography.raster import read_raster, write_rasters
@@ -44,8 +45,9 @@ Floats = NDArray[np.float64]
 class Study:
     """Radar rain some minutes ahead, held against persistence, rain carried along its motion, and STEPS.
 
-    Members come from STEPS and from a censored Gaussian law learnt about the rain carried along; the mixture is chosen
-    on halves of the past that are left out in turn. Without data the rain is made up, its motion and law known.
+    Members come from STEPS, with growth and a spectrum fitted to the past, and from a censored Gaussian law learnt
+    about the rain carried along; the mixture is chosen on stretches of the past that are left out in turn. Without data
+    the rain is made up, its motion and law known.
     """
 
     data: Path | None = None
@@ -98,8 +100,8 @@ class Study:
         starts = starts[:: 3 if self.quick else 1]
         if len({(start - starts[0]) // self.block for start in starts}) < 3:
             raise DataError(f"{len(starts)} wet frame(s) to forecast from; three stretches of {self.block} are needed.")
-        exact = None if scores is None else partial(_exact, scores, ahead, self.members, context)
-        contest = Contest.learnt(rain, last, ahead, self.members, context.rng.child("learn"))
+        exact = {} if scores is None else {EXACT: partial(_exact, scores, ahead, self.members, context)}
+        contest = Contest.learnt(rain, last, ahead, self.thresholds[0], self.members, context.rng.child("learn"))
         judged = contest.judged(starts, self.thresholds, self.block, context.rng.child("test"), exact)
         return _Findings(self, raster, rain, contest, starts, judged, context).outcome()
 
@@ -153,7 +155,7 @@ class _Findings:
 
     def _told(self) -> dict[str, float | str | int]:
         """What was chosen, and how the rivals did."""
-        judged, law = self.judged, self.contest.law
+        judged, choice = self.judged, self.contest.choice
         told: dict[str, float | str | int] = {
             f"{name.replace(' ', '_')}.crps": float(found.mean()) for name, found in judged.crps.items() if name != OURS
         }
@@ -162,9 +164,10 @@ class _Findings:
                 told[f"{key}brier_{level:g}"] = float(judged.brier(name, level).mean())
         first, last = (str(self.rain.times[at])[:16] for at in (self.starts[0], self.starts[-1]))
         return told | {
-            "share_learnt": self.contest.share,
-            "spread_factor": law.factor,
-            "texture": f"{law.length:g} cells, slope {law.slope:g}",
+            "share_learnt": choice.share,
+            "swing": choice.steps.swing,
+            "gains": ", ".join(f"{gain:.2f}" for gain in choice.steps.gains),
+            "texture": f"{choice.law.length:g} cells, slope {choice.law.slope:g}",
             "cell_km": self.rain.cell,
             "cases": len(self.starts),
             "tested": f"forecasts made {first} to {last}",
@@ -187,8 +190,10 @@ class _Findings:
         return pd.DataFrame(rows)
 
     def _left_out(self) -> pd.DataFrame:
-        found = self.contest.left_out
-        return pd.DataFrame({"tried": found.keys(), "CRPS left out [mm]": found.values()})
+        level = self.study.thresholds[0]
+        names = ("CRPS left out [mm]", f"FSS at {level:g} mm [1]", "lowest power over truth's", "highest")
+        rows = [(one.name, one.crps, one.skill, one.low, one.high) for one in self.contest.choice.tried]
+        return pd.DataFrame(rows, columns=["tried", *names])
 
     @cached_property
     def ahead(self) -> Draws:
