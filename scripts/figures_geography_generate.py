@@ -1,4 +1,4 @@
-"""What generation of fields promises. ERA5 is looked for in $POSTERIORI_DATA, else in ../shared/data."""
+"""What generation of fields promises. ERA5 and zSW3.asc are looked for in $POSTERIORI_DATA, else in ../shared/data."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("POSTERIORI_DATA", ROOT.parent / "shared" / "data"))
 INF = math.inf
 TERRAIN = ("geography/generate", "fresh=true")
+OTHER_TERRAIN = ("geography/generate", f"data={DATA / 'geography' / 'dem' / 'zSW3.asc'}")
 WEATHER = (
     "geography/generate",
     f"data={DATA / 'geography' / 'era5_t2m_uk_2019-03_h000-599.nc'}",
@@ -37,6 +38,12 @@ def asked(what: str, words: tuple[str, ...]) -> list[Asked]:
             several(words, "frechet", "frechet_floor", "frechet_gaussian"),
         ),
         Asked(f"{what}: relative error of the variogram", -INF, 0.05, score("variogram_error", *words)),
+        Asked(
+            f"{what}: its 95 % interval over draws, what chance alone gives, real training fields against held-out",
+            -INF,
+            INF,
+            several(words, "variogram_low", "variogram_high", "variogram_chance", "variogram_error_floor"),
+        ),
         Asked(f"{what}: power over that of real fields", 0.9, 1.1, several(words, "spectrum_low", "spectrum_high")),
         Asked(f"{what}: p that no generated field is a copy", 0.01, INF, score("memorisation_p", *words)),
         Asked(
@@ -46,4 +53,8 @@ def asked(what: str, words: tuple[str, ...]) -> list[Asked]:
     ]
 
 
-ASKED = [*asked("terrain", TERRAIN), *asked("ERA5 temperature", WEATHER)]
+ASKED = [
+    *asked("terrain", TERRAIN),
+    *asked("another terrain", OTHER_TERRAIN),
+    *asked("ERA5 temperature", WEATHER),
+]

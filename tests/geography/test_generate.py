@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import fft, stats
 from torch import Tensor
 
 from posteriori.audit.rasters.spectra import Rings, spectrum_ratio
 from posteriori.audit.rasters.splits import require_gap
+from posteriori.audit.rasters.variograms import axis_lags, variogram, variogram_error, variogram_ratio
 from posteriori.core.errors import DataError, OptionError, ShapeError
 from posteriori.core.map_grid import WGS84, MapGrid
 from posteriori.core.random import Rng
@@ -20,8 +22,9 @@ from posteriori.core.raster import Kind, Layers, Raster
 from posteriori.core.run import Context
 from posteriori.domains.geography.dem import load_dem
 from posteriori.domains.geography.generation_base import SHARES, Base, chosen_base, steps_from
-from posteriori.domains.geography.generation_data import in_tiles, in_time
-from posteriori.domains.geography.generation_scores import downstream
+from posteriori.domains.geography.generation_data import in_tiles, in_time, with_condition
+from posteriori.domains.geography.generation_scores import Judge, chance, downstream
+from posteriori.domains.geography.generation_sizes import Sizes, evened, sized
 from posteriori.domains.geography.generator import Frame, eof_gaussian, loaded, trained
 from posteriori.domains.geography.raster import read_raster, write_raster
 from posteriori.domains.geography.studies.generate import SHIPPED, Study
@@ -66,6 +69,20 @@ def test_tiles_of_training_and_held_out_squares_share_no_cell() -> None:
     assert sample.dense_blocks.shape == (len(sample.dense),)
 
 
+def test_squares_with_a_gap_give_no_tiles() -> None:
+    dem = load_dem()
+    stored = dem.stored.astype(np.float32)
+    stored[0, 30:40, 100:110] = np.nan
+    holed = replace(dem, stored=stored, nodata=float("nan"))
+    sample, whole = in_tiles(holed, 24), in_tiles(dem, 24)
+    assert len(sample.train) + len(sample.held) == len(whole.train) + len(whole.held) - 4 * 2  # squares of 32 cells
+    assert torch.isfinite(sample.dense).all()
+    assert sample.dense_blocks.shape == (len(sample.dense),)
+    stored[0, ::20, ::20] = np.nan
+    with pytest.raises(ShapeError, match="fill gaps first"):
+        in_tiles(replace(holed, stored=stored), 24)
+
+
 def test_frame_whitens_and_comes_back() -> None:
     sample = in_tiles(load_dem(), 24)
     frame = Frame.of(sample)
@@ -75,14 +92,19 @@ def test_frame_whitens_and_comes_back() -> None:
     assert frame.unit(sample.held).square().mean().item() == pytest.approx(1, abs=0.3)
 
 
-def test_repair_gives_draws_the_power_of_training_fields_in_every_ring() -> None:
+def test_repair_gives_draws_the_power_of_training_fields_at_every_scale_and_along_both_axes() -> None:
     sample = in_tiles(load_dem(), 24)
-    frame = Frame.of(sample)
-    drawn = sample.held + 40 * Rng(3).normal(sample.held.shape)
+    frame, rings, lags = Frame.of(sample), Rings.of(sample.shape), axis_lags(sample.shape)
+    north = torch.linspace(1.6, 0.8, 24, dtype=torch.float64)[:, None]
+    unit = frame.unit(sample.held + 40 * Rng(3).normal(sample.held.shape))
+    waves = north.numpy() * fft.dctn(unit.numpy(), axes=(-2, -1), norm="ortho")
+    steep = torch.from_numpy(fft.idctn(waves, axes=(-2, -1), norm="ortho"))
+    drawn = frame.fields(steep)
     repaired = frame.repaired(sample.dense, drawn).fields(frame.unit(drawn))
-    rings = Rings.of(sample.shape)
     assert (spectrum_ratio(drawn, sample.train, rings) - 1).abs().max() > 1
-    assert (spectrum_ratio(repaired, sample.train, rings) - 1).abs().max() < 0.04
+    assert (spectrum_ratio(repaired, sample.train, rings) - 1).abs().max() < 0.15
+    assert variogram_error(drawn, sample.train, lags) > 1
+    assert (variogram_ratio(repaired, sample.train, lags) - 1).abs().max() < 0.1
 
 
 def test_repair_gives_cells_with_places_the_mean_and_spread_of_training_fields() -> None:
@@ -94,6 +116,31 @@ def test_repair_gives_cells_with_places_the_mean_and_spread_of_training_fields()
     assert (drawn.std(0) / sample.dense.std(0) - 1).abs().max() > 0.3
     assert (repaired.std(0) / sample.dense.std(0) - 1).abs().max() < 0.2
     assert (repaired.mean(0) - sample.dense.mean(0)).abs().max() < 0.6  # of 1 before
+
+
+def test_sizes_are_drawn_by_their_own_law_at_their_own_hour() -> None:
+    """Means of 20,000 draws and a Kolmogorov-Smirnov distance far beyond chance; false alarms below 1e-6."""
+    truth = 1.5 * torch.sign(Rng(0).normal((300,))) + 0.3 * Rng(1).normal((300,))
+    unit = sized(Rng(2).normal((300, 1, 6, 7)), truth)
+    even, logs = evened(unit)
+    assert torch.allclose(even.std((1, 2, 3)), torch.ones(300, dtype=even.dtype), atol=1e-6)
+    assert torch.allclose(sized(even, logs), unit)
+    law = Sizes.of(unit, None, 300)
+    drawn = law.draw(20_000, None, Rng(3))
+    assert drawn.mean().item() == pytest.approx(logs.mean().item(), abs=0.1)
+    assert drawn.std().item() == pytest.approx(logs.std().item(), rel=0.03)
+    normal = logs.mean() + logs.std() * Rng(4).normal((20_000,))
+    apart = [stats.ks_2samp(part.numpy(), logs.numpy()).statistic for part in (drawn, normal)]
+    assert apart[0] < 0.7 * apart[1]  # two humps, not one
+    means = torch.stack([law.draw(50, None, Rng(k)).mean() for k in range(200)])
+    assert means.std() < 0.5 * logs.std() / 50**0.5  # stratified
+    assert law.told(logs).std().item() == pytest.approx(1, abs=1e-5)
+    hours = torch.where(truth > 0, 23.0, 11.0)
+    daily = Sizes.of(unit, hours, 300)
+    late, noon = (daily.draw(2000, torch.full((2000,), hour), Rng(5)) for hour in (1.0, 13.0))
+    assert late.mean() > noon.mean() + 2
+    again = Sizes.taken(daily.tensors())
+    assert torch.equal(again.draw(5, hours[:5], Rng(6)), daily.draw(5, hours[:5], Rng(6)))
 
 
 def law(white: float) -> Base:
@@ -146,6 +193,67 @@ def test_gaussian_law_has_the_mean_and_covariance_of_the_fields() -> None:
     assert (drawn.mean(0) - fields.mean(0)).abs().max() < 0.06
     found, given = (part.flatten(1).mT.cov(correction=0) for part in (drawn, fields))
     assert (found - given).abs().max() < 0.05 * given.diagonal().max()
+
+
+def test_chance_is_the_error_of_as_many_fields_of_the_law_itself() -> None:
+    """The mean of 250 errors; false alarms below 1e-4."""
+    sample = in_time(stack(), 32, 4)
+    lags = axis_lags(sample.shape)
+    law = variogram(eof_gaussian(sample.train, 20_000, Rng(1)), lags)
+    errors = [(part.mean(0) / law.mean(0) - 1).abs().mean().item() for part in law.split(80)]
+    assert np.mean(errors) == pytest.approx(chance(law[:1000]) * (1000 / 80) ** 0.5, rel=0.2)
+    found = Judge.of(sample, Rng(2))(sample.held)
+    interval = found.variogram_interval
+    assert found.variogram == pytest.approx(interval.value)
+    assert interval.low < interval.value < interval.high
+
+
+def test_a_map_of_the_places_can_be_told_and_another_grid_is_refused(tmp_path: Path) -> None:
+    sample = in_time(stack(), 32, 4)
+    height = replace(stack().select([0]), name="height", unit="m")
+    told = with_condition(sample, height)
+    assert told.beside is not None
+    assert torch.equal(told.beside, torch.from_numpy(height.values[0]))
+    generator = trained(told, 2, 4, Context(Rng(0)))
+    assert generator.beside is not None
+    assert generator.beside.shape == (5, 10, 12)
+    generator.save(tmp_path / "weights.safetensors")
+    loaded(tmp_path / "weights.safetensors", told, 4)
+    with pytest.raises(DataError, match="as weights"):
+        loaded(tmp_path / "weights.safetensors", sample, 4)
+    with pytest.raises(ShapeError, match="another grid"):
+        with_condition(sample, height.window(slice(0, 9), slice(0, 12)))
+    with pytest.raises(ShapeError, match="24 layers"):
+        with_condition(sample, stack().select(np.arange(24)))
+    holed = height.stored.copy()
+    holed[0, 3, 3] = np.nan
+    with pytest.raises(DataError, match="1 gaps"):
+        with_condition(sample, replace(height, stored=holed))
+    with pytest.raises(DataError, match="same everywhere"):
+        with_condition(sample, replace(height, stored=np.ones_like(holed)))
+    with pytest.raises(DataError, match="classes"):
+        with_condition(
+            sample, replace(height, kind=Kind.CATEGORICAL, stored=np.ones(holed.shape, np.int16), nodata=None)
+        )
+    with pytest.raises(OptionError, match="no places"):
+        with_condition(in_tiles(load_dem(), 24), height)
+
+
+def test_what_cannot_be_negative_is_not(tmp_path: Path) -> None:
+    raster = stack()
+    rain = replace(
+        raster, name="rain", unit="mm", kind=Kind.NON_NEGATIVE, stored=np.maximum(raster.stored - 279.5, 0.0)
+    )
+    write_raster(rain, tmp_path / "rain.nc")
+    write_raster(raster.select([5]), tmp_path / "height.nc")
+    study = Study(data=tmp_path / "rain.nc", n=60, steps=20, width=4, hour=6.0, condition=tmp_path / "height.nc")
+    outcome = study(Context(Rng(0)))
+    outcome.files["generated.nc"](tmp_path / "generated.nc")
+    made = read_raster(tmp_path / "generated.nc")
+    assert made.kind is Kind.NON_NEGATIVE
+    assert made.values.min() == 0
+    sample = in_time(raster, 32, 4)
+    assert sample.possible(sample.train - 400).min() < -100
 
 
 def test_more_data_of_the_same_law_help_a_learner_and_noise_does_not() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from posteriori.audit.rasters.splits import hours
 from posteriori.core.errors import DataError, OptionError, ShapeError
-from posteriori.core.raster import Layers, Raster
+from posteriori.core.raster import Kind, Layers, Raster
 
 FEWEST = 60
 """Fields on either side."""
@@ -28,6 +28,7 @@ class Sample:
         hour, held_hour: of the day; None for tiles or where fields are a day or more apart.
         placed: whether all fields lie on the same cells, so that a field has places.
         mask: True where cells have values.
+        beside: (y, x), what else is known of the places (elevation, say); None for nothing.
     """
 
     raster: Raster
@@ -40,11 +41,16 @@ class Sample:
     held_hour: Tensor | None
     placed: bool
     mask: Tensor
+    beside: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
         """Of a field."""
         return self.raster.grid.shape
+
+    def possible(self, fields: Tensor) -> Tensor:
+        """``fields`` with zero for what is below it, where the quantity is one that cannot be negative."""
+        return fields.clamp(min=0) if self.raster.kind is Kind.NON_NEGATIVE else fields
 
     @property
     def dense_blocks(self) -> Tensor:
@@ -95,28 +101,34 @@ def in_time(raster: Raster, block: float, gap: float) -> Sample:
 def in_tiles(raster: Raster, tile: int, room: int = 8) -> Sample:
     """Tiles of ``tile`` cells of a large raster, from the squares of a chequerboard of ``tile`` + ``room`` cells.
 
-    Tiles keep half the room as a gap from those of other squares. Within a square they overlap: real fields are four a
-    square, training takes every offset and each tile turned by half a turn as well, which keeps the strike of ridges.
+    Tiles keep half the room as a gap from those of other squares; squares with a gap in the data are left out. Within a
+    square tiles overlap: real fields are four a square, training takes every offset and each tile turned by half a
+    turn as well, which keeps the strike of ridges.
 
     Raises:
         ShapeError: fewer tiles than are needed.
-        DataError: gaps, or classes.
+        DataError: classes.
     """
     if raster.kind.classes:
         raise DataError(f"{raster.name} holds classes; this study generates numbers.")
     rows, columns = raster.grid.shape
     if tile < 8 or room < 2 or room % 2:
         raise OptionError(f"tile={tile}: at least 8 cells, in squares with an even number of cells to spare.")
-    side, far = tile + room, room // 2
-    squares = [(i, j) for i in range(rows // side) for j in range(columns // side)]
-    if 2 * len(squares) < FEWEST:
-        raise ShapeError(
-            f"{raster.name} of {rows} x {columns} cells has {len(squares)} squares of {side} (tile={tile} and {room} "
-            f"between tiles); {FEWEST // 2} at least: give a smaller tile=, from 8, or a larger raster."
-        )
     fields, mask = _complete(raster)
-    if not bool(mask.all()):
-        raise DataError(f"{raster.name} has gaps; fill them first (geography/gap-filling), or give a part without.")
+    side, far = tile + room, room // 2
+    squares = [
+        (i, j)
+        for i in range(rows // side)
+        for j in range(columns // side)
+        if bool(mask[i * side : (i + 1) * side, j * side : (j + 1) * side].all())
+    ]
+    odd = sum((i + j) % 2 for i, j in squares)
+    if 4 * min(odd, len(squares) - odd) < FEWEST:
+        raise ShapeError(
+            f"{raster.name} of {rows} x {columns} cells has {len(squares)} squares of {side} without a gap "
+            f"(tile={tile} and {room} between tiles); {FEWEST // 4} of either colour of a chequerboard at least: give "
+            "a smaller tile=, from 8, fill gaps first (geography/gap-filling), or give a larger raster."
+        )
 
     def tiles(parity: int, offsets: range) -> tuple[Tensor, Tensor]:
         chosen = [(n, i, j) for n, (i, j) in enumerate(squares) if (i + j) % 2 == parity]
@@ -129,7 +141,32 @@ def in_tiles(raster: Raster, tile: int, room: int = 8) -> Sample:
     every, _ = tiles(0, range(far + 1))
     dense = torch.stack([every, every.flip((1, 2))], 1).flatten(0, 1)
     part = raster.window(slice(0, tile), slice(0, tile))
-    return Sample(part, train, held, blocks, held_blocks, dense, None, None, False, mask[:tile, :tile])
+    whole = torch.ones(tile, tile, dtype=torch.bool)
+    return Sample(part, train, held, blocks, held_blocks, dense, None, None, False, whole)
+
+
+def with_condition(sample: Sample, raster: Raster) -> Sample:
+    """The sample whose fields know ``raster``, one layer of the same grid: elevation, distance to the coast.
+
+    Raises:
+        OptionError: tiles, which have no places.
+        ShapeError: another grid, or several layers.
+        DataError: classes, a gap where fields have values, or the same number everywhere.
+    """
+    if not sample.placed:
+        raise OptionError("condition= goes with layers of fields; tiles of one raster have no places.")
+    if difference := sample.raster.grid.difference(raster.grid):
+        raise ShapeError(f"{raster.name} lies on another grid than the fields: {difference}; regrid one of them first.")
+    if len(raster.stored) != 1:
+        raise ShapeError(f"{raster.name} has {len(raster.stored)} layers; a condition has one, for it does not change.")
+    if raster.kind.classes:
+        raise DataError(f"{raster.name} holds classes; a condition needs numbers.")
+    values = torch.from_numpy(raster.values[0])
+    lost = int((~torch.isfinite(values) & sample.mask).sum())
+    if lost or values[sample.mask].std() == 0:
+        what = f"has {lost} gaps where fields have values" if lost else "is the same everywhere"
+        raise DataError(f"{raster.name} {what}: it cannot be a condition.")
+    return replace(sample, beside=values.masked_fill(~sample.mask, float(values[sample.mask].mean())))
 
 
 def generated_raster(sample: Sample, fields: Tensor, name: str) -> Raster:

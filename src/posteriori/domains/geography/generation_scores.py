@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import pi
 
 import torch
 from torch import Tensor
 
-from posteriori.audit.rasters.bootstrap import Interval, bootstrap_root_ratio
+from posteriori.audit.rasters.bootstrap import Interval, bootstrap, bootstrap_root_ratio
 from posteriori.audit.rasters.frechet import Limit, frechet, frechet_limit
 from posteriori.audit.rasters.located import Located
 from posteriori.audit.rasters.memorisation import Memorisation, memorisation
 from posteriori.audit.rasters.regimes import Regimes, regime_score
 from posteriori.audit.rasters.spectra import Rings, spectrum_ratio
 from posteriori.audit.rasters.texture import Texture
-from posteriori.audit.rasters.variograms import axis_lags, variogram_error
+from posteriori.audit.rasters.variograms import axis_lags, variogram, variogram_error
 from posteriori.core.random import Rng
 from posteriori.domains.geography.generation_data import Sample
 
@@ -34,6 +35,8 @@ class Likeness:
         trained: the same to the training fields.
         located: Fréchet distance of located features to held-out fields; None where fields have no places.
         variogram, variogram_held: mean relative error of the variogram against training and held-out fields.
+        variogram_interval: the first over resampled fields, 95 %.
+        chance: the error that as many independent fields of a law without any would have.
         spectrum: least and largest power over that of the training fields; None under a mask.
         variety: regime score, 1 to the number of regimes.
     """
@@ -43,6 +46,8 @@ class Likeness:
     located: float | None
     variogram: float
     variogram_held: float
+    variogram_interval: Interval
+    chance: float
     spectrum: tuple[float, float] | None
     variety: float
 
@@ -72,6 +77,7 @@ class Judge:
         """Of fields (n, y, x)."""
         sample, features = self.sample, self.texture(fields)
         lags, mask = axis_lags(sample.shape), sample.mask
+        ours, wanted = variogram(fields, lags, mask), variogram(sample.train, lags, mask).mean(0)
         ratio = None
         if self.texture.rings is not None:
             found = spectrum_ratio(fields, sample.train, Rings.of(sample.shape))
@@ -83,9 +89,25 @@ class Judge:
             located=None if located is None else frechet(located(fields), located(sample.held)),
             variogram=variogram_error(fields, sample.train, lags, mask),
             variogram_held=variogram_error(fields, sample.held, lags, mask),
+            variogram_interval=bootstrap(
+                ours,
+                lambda mean: (mean / wanted - 1).abs().mean(-1),
+                torch.arange(len(ours)),
+                self.rng.child("variogram"),
+            ),
+            chance=chance(ours),
             spectrum=ratio,
             variety=regime_score(self.regimes.probabilities(features)),
         )
+
+
+def chance(variograms: Tensor) -> float:
+    """Mean relative error that independent fields of these variograms (n, lag) have by their number alone.
+
+    E|z| √(variance / n) over the mean, for the mean over many fields is nearly normal.
+    """
+    std, mean = torch.std_mean(variograms, 0)
+    return (2 / (pi * len(variograms))) ** 0.5 * float((std / mean).mean())
 
 
 def copies(sample: Sample, fields: Tensor) -> Memorisation:

@@ -7,19 +7,18 @@ from functools import partial
 from math import pi
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from scipy import fft
 from torch import Tensor
 
-from posteriori.audit.rasters.spectra import Rings, radial_spectrum
 from posteriori.core.errors import DataError, OptionError
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.domains.geography.generation_base import Base, chosen_base, steps_from
 from posteriori.domains.geography.generation_data import Sample
+from posteriori.domains.geography.generation_sizes import Sizes, evened, sized
 from posteriori.learn.diffusion.denoiser import Preconditioned
 from posteriori.learn.diffusion.schedule import karras
 from posteriori.learn.diffusion.solvers import Heun, solve
@@ -34,11 +33,12 @@ LEVELS = LogNormal(-0.2, 1.2)
 """Noise levels of training: white fields are told from noise at about their own size."""
 LOW, HIGH = 0.02, 20.0
 """Noise levels of drawing."""
-REPAIR = 768
+REPAIR = 2048
 """Draws from which the spectrum of a trained generator is read, and set right."""
 SMOOTH = 0.1
 """Width of the smoothing of the spectrum, in the logarithm of the wavenumber."""
-ROUNDS = 8
+TURN = 0.15
+"""Width of its smoothing along the direction of waves [rad], where it may depend on it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,23 +57,23 @@ class Frame:
     def repaired(self, fields: Tensor, drawn: Tensor) -> Frame:
         """The frame in which ``drawn`` fields (n, y, x) of this one vary as much as training ``fields`` do.
 
-        A net that has not seen enough draws too much or too little at some scales. Where fields have places each cell
-        first gets its mean and spread; then cosines are scaled as one function of the wavenumber, in rounds of which
-        the one counts that comes nearest in all rings.
+        A net that has not seen enough draws too much or too little at some scales, or along one axis. Where fields have
+        places each cell first gets its mean and spread; then cosines get the power of the training fields, smoothed
+        along wavenumber and direction. Power is that of the whole fields, on which variograms rest, and that under a
+        Hann window, which spectra see, together: edges leak into the first.
         """
         unit = self.unit(drawn)
         frame = self._of_cells(fields, drawn) if self.mean.ndim else self
-        rings = Rings.of((fields.shape[-2], fields.shape[-1]))
-        wanted = radial_spectrum(fields, rings).mean(0)
-        at = _wavenumber(self.root).log().numpy()
-        best, least = frame, torch.inf
-        for _ in range(ROUNDS + 1):
-            ratio = (wanted / radial_spectrum(frame.fields(unit), rings).mean(0)).log() / 2
-            if float(ratio.abs().max()) < least:
-                best, least = frame, float(ratio.abs().max())
-            factor = torch.from_numpy(np.interp(at, rings.centre.log().numpy(), ratio.numpy())).exp()
-            frame = replace(frame, root=frame.root * factor)
-        return best
+        wanted, found = (_averaged(frame._power(part)) for part in (fields, frame.fields(unit)))
+        return replace(frame, root=frame.root * (wanted / found).sqrt())
+
+    def _power(self, fields: Tensor) -> Tensor:
+        """Mean power (y, x) of the cosines of u, with and without a window."""
+        unit = (fields - self.mean) / self.scale
+        y, x = (torch.hann_window(n, periodic=False, dtype=unit.dtype) for n in unit.shape[-2:])
+        window = y[:, None] * x / (y.square().mean() * x.square().mean()).sqrt()
+        both = (unit, window * (unit - unit.mean((1, 2), keepdim=True)))
+        return torch.stack([(_cosines(part) / self.root).square().mean(0) for part in both]).sum(0)
 
     def _of_cells(self, fields: Tensor, drawn: Tensor) -> Frame:
         """With the mean and the spread of each cell set right."""
@@ -109,35 +109,41 @@ class Generator:
         beside: channels (k, y, x) that tell the places, or None.
         losses: denoising loss of held-back training blocks after each epoch, empty without.
         base: the Gaussian law that drawing starts from, where fields have places; elsewhere it is white noise.
+        sizes: law of how strong fields are.
     """
 
     net: Preconditioned
     frame: Frame
     beside: Tensor | None
     losses: Tensor
+    sizes: Sizes
     base: Base | None = None
 
     def draw(self, n: int, shape: tuple[int, int], hour: Tensor | None, rng: Rng) -> Tensor:
         """``n`` fields (n, y, x) [unit of the training fields]; at the hours of the day (n,) where it knows them."""
-        vector = None if hour is None else _clock(hour)
+        logs = self.sizes.draw(n, hour, rng.child("sizes"))
+        vector = _told(self.sizes.told(logs), hour)
         noise = rng.normal((n, 1, *shape)).float()
         begin, start = torch.zeros_like(noise), HIGH
         if self.base is not None:
             begin, start = self.base.draw(n, vector, rng.child("base")).reshape(noise.shape).float(), self.base.start
-        if start <= LOW:
-            return self.frame.fields(begin)
+        unit = begin if start <= LOW else self._denoised(noise + begin / start, start, vector)
+        return self.frame.fields(sized(evened(unit)[0], logs))
+
+    def _denoised(self, x: Tensor, start: float, vector: Tensor) -> Tensor:
+        """u of x = u / start + noise."""
         levels = karras(steps_from(start, LOW, STEPS), LOW, start)
         drawn = []
-        for rows in torch.arange(n).split(AT_ONCE):
-            told = None if vector is None else vector[rows]
-            denoise = partial(_denoised, self.net, self.beside, told)
-            drawn.append(solve(denoise, noise[rows] + begin[rows] / start, levels, Heun()))
-        return self.frame.fields(torch.cat(drawn))
+        for rows in torch.arange(len(x)).split(AT_ONCE):
+            denoise = partial(_denoised, self.net, self.beside, vector[rows])
+            drawn.append(solve(denoise, x[rows], levels, Heun()))
+        return torch.cat(drawn)
 
     def save(self, path: Path) -> None:
         """Weights and frame as .safetensors."""
         frame = {"frame.mean": self.frame.mean, "frame.scale": self.frame.scale, "frame.root": self.frame.root}
-        save_file({**self.net.state_dict(), **frame, **({} if self.base is None else self.base.tensors())}, path)
+        laws = {**self.sizes.tensors(), **({} if self.base is None else self.base.tensors())}
+        save_file({**self.net.state_dict(), **frame, **laws}, path)
 
 
 def trained(sample: Sample, steps: int, width: int, context: Context) -> Generator:
@@ -164,14 +170,13 @@ def trained(sample: Sample, steps: int, width: int, context: Context) -> Generat
         average=0.995,
         patience=max(3, epochs // 2),
     )
-    rows = [
-        _rows(frame, sample.dense[part], beside, None if sample.hour is None else sample.hour[part], sample.mask)
-        for part in (~back, back)
-    ]
+    sizes = Sizes.of(frame.unit(sample.dense), sample.hour, len(labels.unique()))
+    rows = [_rows(sample, frame, sizes, part) for part in (~back, back)]
     found = train(net, rows[0], plan, context.child("fit"), rows[1], NoiseLoss(LEVELS))
     assert isinstance(found.net, Preconditioned)
     net = found.net.eval()
-    first = Generator(net, frame, beside, found.validation, _base(sample, frame, net, back, context.rng.child("base")))
+    base = _base(sample, frame, sizes, net, back, context.rng.child("base"))
+    first = Generator(net, frame, beside, found.validation, sizes, base)
     hours = None if sample.hour is None else sample.hour[torch.arange(REPAIR) % len(sample.hour)]
     drawn = first.draw(REPAIR, sample.shape, hours, context.rng.child("repair"))
     return replace(first, frame=frame.repaired(sample.dense, drawn))
@@ -187,14 +192,14 @@ def loaded(path: Path, sample: Sample, width: int) -> Generator:
         held = load_file(path)
         frame = Frame(held.pop("frame.mean"), held.pop("frame.scale"), held.pop("frame.root"))
         net = _net(sample, width)
-        base = Base.taken(held) if sample.placed else None
+        sizes, base = Sizes.taken(held), Base.taken(held) if sample.placed else None
         net.load_state_dict(held)
     except (OSError, SafetensorError, KeyError, RuntimeError) as problem:
         raise DataError(f"cannot use {path} as weights ({problem}); give weights.safetensors of a run.") from problem
     if frame.root.shape != sample.shape:
         learnt, given = (" x ".join(map(str, shape)) for shape in (frame.root.shape, sample.shape))
         raise DataError(f"the weights of {path} generate fields of {learnt} cells; these have {given}.")
-    return Generator(net.eval(), frame, _places(sample), torch.zeros(0), base)
+    return Generator(net.eval(), frame, _places(sample), torch.zeros(0), sizes, base)
 
 
 def eof_gaussian(fields: Tensor, n: int, rng: Rng) -> Tensor:
@@ -223,6 +228,15 @@ def _smooth(power: Tensor) -> Tensor:
     return (smooth * (flat / smooth).mean()).reshape(power.shape)
 
 
+def _averaged(power: Tensor) -> Tensor:
+    """``power`` (y, x) of the cosines, each the mean of those of about its wavenumber and direction."""
+    y, x = torch.meshgrid(*(torch.arange(n, dtype=power.dtype) / n for n in power.shape), indexing="ij")
+    wavenumber, direction = _wavenumber(power).reshape(-1).log(), torch.atan2(y, x).reshape(-1)
+    apart = ((wavenumber[:, None] - wavenumber) / SMOOTH).square() + ((direction[:, None] - direction) / TURN).square()
+    near = (-apart / 2).exp()
+    return ((near @ power.reshape(-1)) / near.sum(1)).reshape(power.shape)
+
+
 def _wavenumber(power: Tensor) -> Tensor:
     """Of each cosine [cycles a cell], (y, x); half the lowest other one for the mean."""
     y, x = (torch.arange(n, dtype=power.dtype) / (2 * n) for n in power.shape)
@@ -232,38 +246,48 @@ def _wavenumber(power: Tensor) -> Tensor:
 
 
 def _net(sample: Sample, width: int) -> Preconditioned:
-    return Preconditioned(UNet(1, 1, 4 if sample.placed else 0, 2 if sample.hour is not None else 0, width, (1, 2, 2)))
+    maps = 0 if not sample.placed else 4 if sample.beside is None else 5
+    return Preconditioned(UNet(1, 1, maps, 1 if sample.hour is None else 3, width, (1, 2, 2)))
 
 
 @torch.no_grad()
-def _base(sample: Sample, frame: Frame, net: Preconditioned, back: Tensor, rng: Rng) -> Base | None:
+def _base(sample: Sample, frame: Frame, sizes: Sizes, net: Preconditioned, back: Tensor, rng: Rng) -> Base | None:
     """Chosen by the blocks that are held ``back`` from the net."""
     if not sample.placed:
         return None
-    vector = None if sample.hour is None else _clock(sample.hour)
-    told, beside = None if vector is None else vector[back], _places(sample)
+    unit, logs = evened(frame.unit(sample.dense))
+    vector = _told(sizes.told(logs), sample.hour)
+    told, beside = vector[back], _places(sample)
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
         return _denoised(net, beside, told, x.reshape(-1, 1, *sample.shape), sigma).flatten(1)
 
-    return chosen_base(frame.unit(sample.dense).flatten(1).double(), back, vector, denoise, rng)
+    return chosen_base(unit.flatten(1).double(), back, vector, denoise, rng)
 
 
 def _places(sample: Sample) -> Tensor | None:
-    """Row, column, mean field and spread, scaled to about one."""
+    """Row, column, mean field, spread and the condition if there is one, scaled to about one."""
     if not sample.placed:
         return None
     rows, columns = (torch.linspace(-1, 1, n) for n in sample.shape)
     y, x = torch.meshgrid(rows, columns, indexing="ij")
-    mean, std = sample.train.mean(0), sample.train.std(0)
-    maps = [(part - part.mean()) / part.std().clamp(min=1e-9) for part in (mean, std)]
+    told = [sample.train.mean(0), sample.train.std(0), *([] if sample.beside is None else [sample.beside])]
+    maps = [(part - part.mean()) / part.std().clamp(min=1e-9) for part in told]
     return torch.stack([y, x, *(part.float() for part in maps)])
 
 
-def _rows(frame: Frame, fields: Tensor, beside: Tensor | None, hour: Tensor | None, mask: Tensor) -> Fields:
-    unit = frame.unit(fields).masked_fill(~mask, torch.nan)
-    told = None if beside is None else beside.expand(len(fields), -1, -1, -1)
-    return Fields(unit, None, told, None if hour is None else _clock(hour))
+def _rows(sample: Sample, frame: Frame, sizes: Sizes, part: Tensor) -> Fields:
+    """What the net learns from, of the training fields in ``part``."""
+    unit, logs = evened(frame.unit(sample.dense[part]))
+    beside = _places(sample)
+    places = None if beside is None else beside.expand(len(unit), -1, -1, -1)
+    vector = _told(sizes.told(logs), None if sample.hour is None else sample.hour[part])
+    return Fields(unit.masked_fill(~sample.mask, torch.nan), None, places, vector)
+
+
+def _told(size: Tensor, hour: Tensor | None) -> Tensor:
+    """The numbers that go with fields: (n, 1), with the hour of the day (n, 3)."""
+    return size if hour is None else torch.cat([size, _clock(hour)], 1)
 
 
 def _clock(hour: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from posteriori.core.run import Context
 from posteriori.domains.geography import generation_pictures as draw
 from posteriori.domains.geography.dem import CITATIONS, load_dem
 from posteriori.domains.geography.gap_filling_data import read
-from posteriori.domains.geography.generation_data import Sample, generated_raster, in_tiles, in_time
+from posteriori.domains.geography.generation_data import Sample, generated_raster, in_tiles, in_time, with_condition
 from posteriori.domains.geography.generation_scores import Judge, Likeness, copies, downstream
 from posteriori.domains.geography.generator import Generator, eof_gaussian, loaded, trained
 from posteriori.domains.geography.raster import Raster, write_raster
@@ -48,6 +48,8 @@ class Study:
     """Fields to generate; none takes three times as many as are held out, at most 2000."""
     hour: float | None = None
     """Generates for this hour of the day (UTC) alone, where layers are hours apart; those are not judged."""
+    condition: Path | None = None
+    """A map of one layer on the grid of the fields (elevation, distance to the coast) that the model is told."""
     cells: tuple[int, ...] = ()
     """First rows,columns of the grid to keep; all without."""
     every: int = 1
@@ -78,8 +80,9 @@ class Study:
             raise OptionError(f"steps={self.steps}, width={self.width}: 1 to 100,000 steps; a multiple of 4 up to 128.")
         if self.hour is not None and not 0 <= self.hour < 24:
             raise OptionError(f"hour={self.hour:g} is no hour of the day; give 0 to below 24.")
-        if self.data is None and (self.variable is not None or self.cells or self.every != 1):
-            raise OptionError("variable=, cells= and every= choose parts of data=FILE, and none was given.")
+        parts = self.variable is not None or self.cells or self.every != 1 or self.condition is not None
+        if self.data is None and parts:
+            raise OptionError("variable=, cells=, every= and condition= belong to data=FILE, and none was given.")
         if self.weights is not None and self.fresh:
             raise OptionError("weights= takes what is trained, fresh= trains anew; give one of them.")
 
@@ -95,13 +98,15 @@ class Study:
         hours = None
         if sample.hour is not None:
             hours = sample.hour[context.rng.child("hours").integers(len(sample.hour), (n,))]
-        fields = generator.draw(n, sample.shape, hours, context.rng.child("draw"))
+        fields = sample.possible(generator.draw(n, sample.shape, hours, context.rng.child("draw")))
         asked = fields
         if self.hour is not None:
-            asked = generator.draw(n, sample.shape, torch.full((n,), self.hour), context.rng.child("asked"))
+            hours = torch.full((n,), self.hour)
+            asked = sample.possible(generator.draw(n, sample.shape, hours, context.rng.child("asked")))
         findings = _Findings.of(sample, generator, fields, context)
         short = self.fresh and self.quick
-        return findings.outcome(asked, training, self._default and self.weights is None and not short)
+        gated = self._default and self.weights is None and not self.n and not short
+        return findings.outcome(asked, training, gated)
 
     @property
     def _default(self) -> bool:
@@ -113,7 +118,10 @@ class Study:
         if self.data is None:
             return in_tiles(load_dem(), self.tile)
         raster = read(self.data, self.variable, self.cells, self.every)
-        return in_time(raster, self.block, self.gap) if len(raster.stored) > 1 else in_tiles(raster, self.tile)
+        sample = in_time(raster, self.block, self.gap) if len(raster.stored) > 1 else in_tiles(raster, self.tile)
+        if self.condition is None:
+            return sample
+        return with_condition(sample, read(self.condition, None, self.cells, self.every))
 
     def _generator(self, sample: Sample, context: Context) -> Generator:
         if self.weights is not None:
@@ -138,7 +146,7 @@ class _Findings:
     @staticmethod
     def of(sample: Sample, generator: Generator, fields: Tensor, context: Context) -> _Findings:
         judge = Judge.of(sample, context.rng.child("judge"))
-        gaussian = eof_gaussian(sample.dense, len(fields), context.rng.child("gaussian"))
+        gaussian = sample.possible(eof_gaussian(sample.dense, len(fields), context.rng.child("gaussian")))
         few = torch.linspace(0, len(sample.train) - 1, min(len(fields), len(sample.train))).round().long()
         sets = {"generated": fields, "gaussian": gaussian, "floor": sample.train[few]}
         worth = downstream(sample, fields, context.rng.child("downstream"))
@@ -173,7 +181,9 @@ class _Findings:
         figures = _figures(found, self.memory, self.gain, gated)
         scores: dict[str, Score] = {figure.name: figure.value for figure in figures}
         scores |= {"flagged": self.memory.flagged, "copies": int(self.memory.copies.sum())}
-        scores |= {"downstream_low": self.gain[1], "downstream_high": self.gain[2]}
+        ours = found["generated"]
+        scores |= {"variogram_low": ours.variogram_interval.low, "variogram_high": ours.variogram_interval.high}
+        scores |= {"variogram_chance": ours.chance, "downstream_low": self.gain[1], "downstream_high": self.gain[2]}
         scores["denoising_loss"] = float(self.generator.losses.min()) if len(self.generator.losses) else None
         scores |= {"n": len(self.fields), "held": len(sample.held), "train": len(sample.train)}
         scores["cpu_seconds_to_generator"] = round(training, 2)
@@ -195,7 +205,7 @@ def _figures(
     found: dict[str, Likeness], memory: Memorisation, gain: tuple[float, float, float], gated: bool
 ) -> list[Figure]:
     ours, gaussian, floor = found["generated"], found["gaussian"], found["floor"]
-    kept = Gate if gated else _ungated
+    within, kept = ours.variogram_interval, Gate if gated else _ungated
     figures = [
         Figure("frechet", ours.held.at_n, note=f"{ours.held.n} against {ours.held.n} held-out fields"),
         Figure("frechet_floor", floor.held.at_n, note="real training fields against held-out ones"),
@@ -212,8 +222,14 @@ def _figures(
         Figure("frechet_limit_gaussian", gaussian.held.value, gaussian.held.standard_error),
         Figure("frechet_trained", ours.trained.at_n, note="against the training fields"),
         Figure("frechet_trained_gaussian", gaussian.trained.at_n),
-        Figure("variogram_error", ours.variogram, gate=kept(high=0.1), note="against the training fields"),
-        Figure("variogram_error_held", ours.variogram_held, note=f"floor {floor.variogram_held:.3g}"),
+        Figure(
+            "variogram_error",
+            ours.variogram,
+            gate=kept(high=0.05),
+            note=f"to training; 95 %: {within.low:.2g} to {within.high:.2g}; by chance alone {ours.chance:.2g}",
+        ),
+        Figure("variogram_error_held", ours.variogram_held, note="against held-out fields"),
+        Figure("variogram_error_floor", floor.variogram_held, note="real training fields against held-out ones"),
         Figure("variety", ours.variety, note=f"real {floor.variety:.3g}, Gaussian {gaussian.variety:.3g}"),
         Figure("memorisation_p", memory.p_value, gate=Gate(low=0.01), note="that none is a copy"),
         Figure("isolation", memory.isolation.median().item(), note=f"held-out {memory.held_isolation.median():.3g}"),
