@@ -64,10 +64,10 @@ def main() -> None:
         print(f"{10 * ahead} min, {len(starts)} forecasts, {contest.choice.share:g} of the members by the law")
         for name in (OURS, STEPS, PEER):
             skills = ", ".join(f"{judged.skill(name, 1.0, width):.3f}" for width in (1, 5, 11))
-            power = judged.spectrum_ratio(name)
+            power, crps = judged.spectrum_ratio(name), judged.crps[name].mean()
             print(
-                f"  {name:8}: CRPS {judged.crps[name].mean():.4f} mm, FSS at 2/10/22 km {skills},"
-                f" power {power.min():.2f} to {power.max():.2f}, ranks {judged.unevenness(name):.3f}, outer {judged.outer(name):.2f}"
+                f"  {name:8}: CRPS {crps:.4f} mm, FSS at 2/10/22 km {skills}, power {power.min():.2f}"
+                f" to {power.max():.2f}, ranks {judged.unevenness(name):.3f}, outer {judged.outer(name):.2f}"
             )
         for ours, theirs in ((OURS, PEER), (STEPS, PEER), (OURS, STEPS)):
             ratio, gain = judged.ratio(ours, theirs), judged.skill_gain(ours, theirs, 1.0, 1)

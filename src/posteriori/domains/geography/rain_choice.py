@@ -68,7 +68,8 @@ class Choice:
 def chosen(rain: Rain, last: int, ahead: int, level: float, plain: Steps, rng: Rng) -> Choice:
     """Of all swings and shares the one that falls least short of STEPS' skill and the truth's powers, then by CRPS.
 
-    What it falls short counts to two decimals, the skill is that at ``level`` [mm]. All of the frames up to ``last`` are learnt from in the end.
+    What it falls short counts to two decimals; the skill is that at ``level`` [mm]. In the end all of the frames up
+    to ``last`` are learnt from.
 
     Raises:
         DataError: too little rain to learn from.
