@@ -109,7 +109,8 @@ def test_reference_is_the_localised_gaussian_in_closed_form() -> None:
     o, h = (~hide).flatten().nonzero()[:, 0], hide.flatten().nonzero()[:, 0]
     gain = k[h][:, o] @ torch.linalg.inv(k[o][:, o] + noise * torch.eye(len(o)))
     mean = history.reshape(60, -1).mean(0)
-    law = Peers.of(SPACE, history, torch.ones(SHAPE, dtype=torch.bool)).laws(field, ~hide, hide, Rng(0))["reference"]
+    peers = Peers.of(SPACE, history, torch.ones(SHAPE, dtype=torch.bool))
+    law = peers.laws(field[None], ~hide[None], hide, Rng(0))["reference"]
     torch.testing.assert_close(law.mean, mean[h] + gain @ (field.flatten()[o] - mean[o]), rtol=0, atol=1e-8)
     torch.testing.assert_close(law.std.square(), (k[h][:, h] - gain @ k[o][:, h]).diagonal() + noise, rtol=0, atol=1e-8)
 
@@ -119,7 +120,7 @@ def test_kriging_equals_gstools() -> None:
     gstools = pytest.importorskip("gstools")
     field = torch.from_numpy(weather(1, seed=3).values[0]) - 280
     seen = drawn_mask(SHAPE, "random", 0.6, Rng(1))
-    process = exponential_process(SPACE, field, seen, Rng(0))
+    process = exponential_process(SPACE, field[None], seen[None], Rng(0))
     number = {name: float(value.detach()) for name, value in process.covariance.kernel.numbers.values().items()}
     model = gstools.Exponential(dim=2, var=number["amplitude"] ** 2, len_scale=number["length_0"])
     y, x = positions(SPACE).mT.numpy()
@@ -129,8 +130,7 @@ def test_kriging_equals_gstools() -> None:
     history = torch.zeros(2, *SHAPE, dtype=torch.float64)
     history[0] += 1e-3
     peers = Peers.of(SPACE, history - 5e-4, torch.ones(SHAPE, dtype=torch.bool))
-    at, there = seen.flatten().nonzero()[:, 0], (~seen).flatten().nonzero()[:, 0]
-    law = peers.kriged(field.flatten(), seen, at, there, Rng(0))
+    law = peers.kriged(field[None], seen[None], (~seen).flatten().nonzero()[:, 0], Rng(0))
     np.testing.assert_allclose(law.mean.numpy(), mean, atol=1e-5)
     np.testing.assert_allclose(law.std.square().numpy(), variance, rtol=1e-4, atol=1e-6)
 
@@ -183,6 +183,7 @@ def test_tiles_of_the_elevation_model_to_fill_lie_beyond_those_learnt_from() -> 
         ({"draws": 0}, OptionError),
         ({"folds": 1}, OptionError),
         ({"gap": -1.0}, OptionError),
+        ({"neighbours": 4}, OptionError),
         ({"mask": "circle"}, OptionError),
         ({"fit": "0-100"}, OptionError),
         ({"cells": (99, 2)}, OptionError),
@@ -243,6 +244,53 @@ def test_a_model_with_other_than_whole_numbers_of_patterns_is_refused() -> None:
     stored["scales"]["leading"] = 10.5
     with pytest.raises(DataError, match="whole numbers"):
         Model.of(stored)
+
+
+def drifting(n: int) -> Raster:
+    """Fields carried along by a column an hour: what the neighbours show lies in the gap an hour later."""
+    raster = weather(n)
+    stored = raster.stored - 280
+    for now in range(1, n):
+        carried = np.roll(stored[now - 1], 1, -1)
+        stored[now] = np.where(np.arange(SHAPE[1]) == 0, stored[now], 0.97 * carried + 0.25 * stored[now])
+    return replace(raster, stored=(280 + stored).astype(np.float32))
+
+
+def test_neighbouring_layers_are_used_where_they_help_and_fill_what_they_show(tmp_path: Path) -> None:
+    """Of weather that drifts the run keeps them; a model with neighbours fills a layer that is missing as a whole."""
+    whole = drifting(380)
+    write_raster(whole, tmp_path / "drift.nc")
+    options = {"fit": "0:300", "test": "320::6", "mask": "block", "quick": True, "folds": 3, "members": 39}
+    found = Study(history=tmp_path / "drift.nc", gap=12.0, **options)(Context(Rng(0)))
+    assert found.scores["model"]["neighbours"] == 1
+    assert {"reference", "kriging"} < set(found.scores)
+    assert any(name.startswith("reference.") for name in found.scores)
+    alone = Study(history=tmp_path / "drift.nc", gap=12.0, neighbours=0, **options)(Context(Rng(0)))
+    assert found.scores["crps"] < 0.97 * alone.scores["crps"]
+    found.files["model.json"](tmp_path / "model.json")
+    missing = np.zeros((20, *SHAPE), bool)
+    missing[8] = True
+    write_raster(whole.select(slice(0, 300)), tmp_path / "past.nc")
+    write_raster(whole.select(slice(340, 360)).hidden(missing), tmp_path / "now.nc")
+    filled = quick((tmp_path / "past.nc", tmp_path / "now.nc"), model=tmp_path / "model.json", mask="block")(
+        Context(Rng(0))
+    )
+    assert filled.scores["gaps_filled"] == SHAPE[0] * SHAPE[1]
+    filled.files["filled.nc"](tmp_path / "filled.nc")
+    written = read_raster(tmp_path / "filled.nc", "t2m").values[8]
+    miss = written - whole.values[348]
+    assert float(np.sqrt((miss**2).mean())) < 0.8 * float(whole.values.std())
+
+
+def test_a_model_with_neighbours_serves_fields_that_have_none(files: tuple[Path, Path], tmp_path: Path) -> None:
+    stored = Model(Scales(), LocalAmplitude(members=39), reach=1).json()
+    (tmp_path / "model.json").write_text(json.dumps(stored))
+    found = quick(files, model=tmp_path / "model.json")(Context(Rng(0)))
+    assert found.scores["model"]["neighbours"] == 0
+    stored["neighbours"] = -1
+    (tmp_path / "model.json").write_text(json.dumps(stored))
+    with pytest.raises(DataError, match="neighbours"):
+        quick(files, model=tmp_path / "model.json")(Context(Rng(0)))
 
 
 def test_one_file_is_cut_into_history_and_later_fields() -> None:

@@ -64,6 +64,12 @@ class Conditioned:
         missed = pull / inverse.diagonal().sqrt()
         return Conditioned(seen, rest, mean[rest] + pull @ across, covariance, missed)
 
+    def layer(self, at: int, size: int) -> Conditioned:
+        """The part that lies in layer ``at`` of ``size`` cells each, positions counted from its first cell."""
+        seen, rest = (positions // size == at for positions in (self.seen, self.rest))
+        mean, missed, covariance = self.mean[..., rest], self.missed[..., seen], self.covariance[rest][:, rest]
+        return Conditioned(self.seen[seen] % size, self.rest[rest] % size, mean, covariance, missed)
+
 
 @dataclass(frozen=True)
 class LocalAmplitude:
@@ -71,7 +77,8 @@ class LocalAmplitude:
 
     a² = factor² (w₀ g + Σ_i w_i z_i²) / (w₀ + Σ_i w_i) with z_i the leave-one-out residuals of the observed cells in
     their standard deviations, w_i = exp(-(d_i/reach)²/2) at distance d_i [cells], and g the mean of all z². Where the
-    observed cells foretell one another badly, the gaps between them are given more room.
+    observed cells foretell one another badly, the gaps between them are given more room. Of a stack of grids
+    (layer, y, x) the residuals of a cell's own layer count, and g is that of all.
 
     Args:
         reach: of a residual [cells].
@@ -107,22 +114,23 @@ class LocalAmplitude:
         """Draws of every cell; those observed vary by the noise alone.
 
         Raises:
-            UnanswerableError: other than cells of a grid observed with normal errors under a Gaussian prior.
+            UnanswerableError: other than cells of a grid, or a stack of grids, observed with normal errors under a
+                Gaussian prior.
         """
-        inverse, found, *_ = conditioned_cells(target)
+        inverse, found, *_ = conditioned_cells(target, (2, 3))
         space = inverse.space
         values = self.draw(found, space.shape, context.rng.child("members"))
         return Draws(space, space.unflat(values), problems=inverse.problems)
 
     def amplitude(self, found: Conditioned, shape: tuple[int, ...]) -> Tensor:
-        """a of the rest, (*problem, h), of a grid of ``shape`` (y, x)."""
+        """a of the rest, (*problem, h), of grids of ``shape`` (…, y, x)."""
         z = found.missed.square().clamp_max(LARGEST)
-        near = _nearness(found.rest, found.seen, shape[1], self.reach)
+        near = _nearness(found.rest, found.seen, shape[-2:], self.reach)
         common = self.weight * z.mean(-1, keepdim=True)
         return self.factor * ((common + z @ near.mT) / (self.weight + near.sum(-1))).sqrt()
 
     def draw(self, found: Conditioned, shape: tuple[int, ...], rng: Rng) -> Tensor:
-        """Members of the rest, (member, *problem, h)."""
+        """Members of the rest, (member, *problem, h), of grids of ``shape`` (…, y, x)."""
         batch = found.mean.shape[:-1]
         law = DenseCovariance(found.covariance)
         noise = law.sample(self.members * batch.numel(), rng.child("normal"))
@@ -168,14 +176,18 @@ def tails(misses: Tensor, weights: Tensor, level: float = 0.9) -> tuple[float, f
     return reached / float(quantile[best]), float(options[best])
 
 
-def _nearness(rest: Tensor, seen: Tensor, columns: int, reach: float) -> Tensor:
-    """exp(-(d/reach)²/2) of each of the rest and each seen cell, (h, m)."""
-    a, b = (torch.stack([at // columns, at % columns], 1).double() for at in (rest, seen))
-    return (-0.5 * torch.cdist(a, b).square() / reach**2).exp()
+def _nearness(rest: Tensor, seen: Tensor, shape: tuple[int, ...], reach: float) -> Tensor:
+    """exp(-(d/reach)²/2) of each of the rest and each seen cell, zero in other layers of ``shape`` (y, x), (h, m)."""
+    rows, columns = shape
+    a, b = (torch.stack([at // columns % rows, at % columns], 1).double() for at in (rest, seen))
+    same = (rest // (rows * columns))[:, None] == seen // (rows * columns)
+    return same * (-0.5 * torch.cdist(a, b).square() / reach**2).exp()
 
 
-def conditioned_cells(target: Target) -> tuple[Inverse, Conditioned, Tensor, Tensor]:
+def conditioned_cells(target: Target, axes: tuple[int, ...] = (2,)) -> tuple[Inverse, Conditioned, Tensor, Tensor]:
     """The question without its gaps, the law of every cell given those observed, and the prior's mean and std (size,).
+
+    ``axes`` are the numbers of axes that the grid may have.
 
     Raises:
         UnanswerableError: other than cells of a grid observed with normal errors under a Gaussian prior.
@@ -184,7 +196,7 @@ def conditioned_cells(target: Target) -> tuple[Inverse, Conditioned, Tensor, Ten
         raise UnanswerableError("the spread of a grid's cells needs an Inverse target with a Gaussian prior; use HMC.")
     seen, prior = target.seen(), target.prior
     operator, space = seen.operator, target.space
-    if not isinstance(operator, Selection) or not isinstance(seen.noise, Normal) or len(space.shape) != 2:
+    if not isinstance(operator, Selection) or not isinstance(seen.noise, Normal) or len(space.shape) not in axes:
         raise UnanswerableError("only cells of a grid (y, x) seen with normal errors are answered here; use Exact.")
     matrix = prior.covariance.dense().double()
     mean = space.flat(prior.location).double()

@@ -138,18 +138,18 @@ class Correlations:
 
     def matrix(self, scales: Scales) -> Tensor:
         """K between the known cells, (k, k), positive semi-definite."""
+        k = self.tapered(scales)
+        std = k.diagonal().sqrt()
+        k = (1 - scales.common) * k / (std[:, None] * std) + scales.common * self.common
+        return (k + scales.nugget * torch.eye(len(k), dtype=k.dtype)) * self.std[:, None] * self.std
+
+    def tapered(self, scales: Scales) -> Tensor:
+        """R₁ ∘ g(d/L₁) + R₂ ∘ g(d/L₂), (k, k)."""
         first = min(scales.leading, len(self.values))
         lead = (self.vectors[:, :first] * self.values[:first]) @ self.vectors[:, :first].mT
         rest = (self.vectors[:, first:] * self.values[first:].clamp_min(0)) @ self.vectors[:, first:].mT
-        k = lead * _taper(self.distance, scales.leading_length) + rest * _taper(self.distance, scales.length)
-        k = (1 - scales.common) * _of_unit_diagonal(k) + scales.common * self.common
-        return (k + scales.nugget * torch.eye(len(k), dtype=k.dtype)) * self.std[:, None] * self.std
+        return lead * self.taper(scales.leading_length) + rest * self.taper(scales.length)
 
-
-def _taper(distance: Tensor, length: float) -> Tensor:
-    return (-0.5 * distance / length**2).exp()
-
-
-def _of_unit_diagonal(matrix: Tensor) -> Tensor:
-    std = matrix.diagonal().sqrt()
-    return matrix / (std[:, None] * std)
+    def taper(self, length: float) -> Tensor:
+        """g(d/length), (k, k)."""
+        return (-0.5 * self.distance / length**2).exp()

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from posteriori.audit.scores import crps_gaussian
@@ -15,8 +18,10 @@ from posteriori.core.gaussian import Gaussian
 from posteriori.core.random import Rng
 from posteriori.core.run import Progress, silent
 from posteriori.core.space import Space
+from posteriori.domains.geography.neighbours import layers_beside, narrowed, stacked
 from posteriori.inference.local_amplitude import Conditioned, LocalAmplitude, tails
 from posteriori.learn.scale_covariance import Correlations, Scales
+from posteriori.learn.window_covariance import Window
 
 CHOICES: dict[str, tuple[float, ...]] = {
     "common": (0.02, 0.06, 0.12, 0.25, 0.5, 0.7, 0.9),
@@ -31,18 +36,25 @@ REACHES = ((1.5, 3.0), (2.0, 3.0), (3.0, 3.0), (4.0, 10.0), (8.0, 30.0))
 FACTORS = torch.tensor([0.6, 0.7, 0.8, 0.9, 1.0, 1.12, 1.25, 1.4, 1.6, 1.8, 2.1], dtype=torch.float64)
 FEWEST_SEEN = 3
 """Observed cells that a field needs to be filled from."""
+NEAR = 0.15
+"""Cells of neighbouring layers count up to this distance from a gap [shorter sides of the grid]."""
+WORTH = 0.99
+"""Neighbouring layers are used where they bring the score down to this share."""
+HOPELESS = 1.02
+"""Where they raise it to this share, nothing more is tried with them."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A law of fields as chosen: the covariance's make-up and the spread about its answer."""
+    """A law of fields as chosen: the covariance's make-up, the spread about its answer, layers used to each side."""
 
     scales: Scales
     spread: LocalAmplitude
+    reach: int = 0
 
     def json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"scales": asdict(self.scales), "spread": asdict(self.spread)}
+        return {"scales": asdict(self.scales), "spread": asdict(self.spread), "neighbours": self.reach}
 
     @staticmethod
     def of(stored: dict[str, Any]) -> Model:
@@ -62,17 +74,24 @@ class Model:
             if not isinstance(given.get("leading", 0), int) or not isinstance(given.get("members", 0), int):
                 raise DataError(f"leading patterns and members of this model must be whole numbers: {given}.")
             parts.append(kind(**given))
-        return Model(parts[0], parts[1])  # type: ignore[arg-type]
+        reach = stored.get("neighbours")
+        if not isinstance(reach, int) or reach < 0:
+            raise DataError(f"neighbours of this model must be a whole number of layers, not {reach!r}.")
+        return Model(parts[0], parts[1], reach)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """A stretch of the history that is left out, with the law of the rest: fields (n, *space.shape), masks the same.
+    """A stretch of the history that is left out, with the law of the rest.
 
-    ``seen`` is True where a cell of the field may be used; ``scored`` where it is hidden and known.
+    Attributes:
+        window: the law.
+        fields: those left out, each with the layers beside it, NaN where there is none, (n, layer, *space.shape).
+        seen: True where a cell may be used, of the same shape.
+        scored: True where a cell of the middle layer is hidden and known, (n, *space.shape).
     """
 
-    learnt: Correlations
+    window: Window
     fields: Tensor
     seen: Tensor
     scored: Tensor
@@ -84,6 +103,7 @@ class Trial:
 
     scales: Scales
     crps: float
+    reach: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,45 +114,60 @@ class Foretold:
     truth: list[Tensor]
 
 
-def fold(
-    space: Space, history: Tensor, splits: Iterable[tuple[Tensor, Tensor]], hidden: Tensor, most: int, rng: Rng
-) -> list[Fold]:
+@dataclass(frozen=True, eq=False)
+class Past:
+    """A history to learn from.
+
+    Attributes:
+        space: the grid.
+        history: (n, *space.shape), NaN in gaps.
+        times: of the fields [h], (n,).
+        steps: whole numbers at which they lie, (n,).
+        reach: layers to each side of a field that are looked at.
+    """
+
+    space: Space
+    history: Tensor
+    times: NDArray[np.float64]
+    steps: Tensor
+    reach: int
+
+
+def fold(past: Past, splits: Iterable[tuple[Tensor, Tensor]], hidden: Tensor, most: int, rng: Rng) -> list[Fold]:
     """Folds of the history: for each split the law of its training fields and up to ``most`` of its test fields.
 
     Args:
-        space: the grid.
-        history: (n, *space.shape), NaN in gaps.
+        past: the history.
         splits: indices to learn from and to leave out.
-        hidden: masks that are dealt to the fields left out, True where cells are hidden, (k, *space.shape).
+        hidden: masks that are dealt to the fields left out, True where cells are hidden, (k, *space.shape); neighbours
+            are hidden in the same cells.
         most: fields of a fold.
         rng: deals the masks.
     """
+    history, steps, reach = past.history, past.steps, past.reach
     folds: list[Fold] = []
     for at, (train, test) in enumerate(splits):
         picked = test[torch.linspace(0, len(test) - 1, min(most, len(test))).round().long()]
-        field = history[picked]
-        known = ~torch.isnan(field)
+        field = stacked(history, layers_beside(steps[picked], steps, steps[train], reach))
         hide = hidden[rng.child("masks", at).integers(len(hidden), (len(picked),))]
-        start = folds[-1].learnt.kernel if folds else None
-        learnt = Correlations.of(space, history[train], rng.child("kernel", at), start)
-        folds.append(Fold(learnt, field, known & ~hide, known & hide))
+        start = folds[-1].window.learnt.kernel if folds else None
+        learnt = Correlations.of(past.space, history[train], rng.child("kernel", at), start)
+        known = ~torch.isnan(field)
+        window = Window.of(learnt, history[train], steps[train], reach)
+        folds.append(Fold(window, field, known & ~hide[:, None], known[:, reach] & hide))
     return folds
 
 
-def foretell(folds: Sequence[Fold], scales: Scales) -> Foretold:
-    """What the law of each fold says of the hidden cells of the fields left out."""
+def foretell(folds: Sequence[Fold], scales: Scales, reach: int = 0) -> Foretold:
+    """What the law of each fold says of the hidden cells of the fields left out, from ``reach`` layers to each side."""
     found, truth = [], []
     for part in folds:
-        matrix = part.learnt.matrix(scales)
-        for field, seen, scored in zip(part.fields, part.seen, part.scored, strict=True):
-            at, there = _within(part.learnt, seen), _within(part.learnt, scored)
-            if len(at) < FEWEST_SEEN or not len(there):
-                continue
-            x = part.learnt.space.flat(field)[part.learnt.cells].double()
-            law = Conditioned.of(matrix, part.learnt.mean, 0.0, at, there, x[at])
-            cells = part.learnt.cells
-            found.append(replace(law, seen=cells[at], rest=cells[there]))
-            truth.append(x[there])
+        filler = Filler(part.window, Model(scales, LocalAmplitude(), reach), part.window.matrix(scales, reach))
+        layers, there = narrowed(part.fields, reach), narrowed(part.seen, reach)
+        for field, seen, scored in zip(layers, there, part.scored, strict=True):
+            if int(seen.sum()) >= FEWEST_SEEN and bool((scored & filler.known).any()):
+                found.append(filler.conditioned(field, seen, scored))
+                truth.append(field[reach][scored & filler.known].double())
     if not found:
         raise DataError("no field of the history has both observed and hidden cells; give a longer history.")
     return Foretold(found, truth)
@@ -145,15 +180,18 @@ def choose(
 
     The score is the continuous ranked probability score after the local amplitude and the best common factor.
     """
-    shape = folds[0].learnt.space.shape
+    shape = folds[0].window.learnt.space.shape
     trials = [Trial(start, _score(foretell(folds, start), LocalAmplitude(), shape))]
     for name in progress(list(CHOICES), "covariance"):
         trials += _along(folds, min(trials, key=lambda trial: trial.crps), name, shape)
-    best = min(trials, key=lambda trial: trial.crps)
-    told = foretell(folds, best.scales)
-    spreads = [LocalAmplitude(reach, weight, members=members) for reach, weight in REACHES]
+    reach = folds[0].window.reach
+    if reach:
+        trials += _with_neighbours(folds, min(trials, key=lambda trial: trial.crps), reach, shape)
+    best = min(trials, key=lambda trial: trial.crps * (1 if trial.reach == 0 else 1 / WORTH))
+    told = foretell(folds, best.scales, best.reach)
+    spreads = [LocalAmplitude(spread, weight, members=members) for spread, weight in REACHES]
     spread = min(spreads, key=lambda each: _score(told, each, shape))
-    return Model(best.scales, dressed(told, spread, shape)), trials
+    return Model(best.scales, dressed(told, spread, shape), best.reach), trials
 
 
 def dressed(told: Foretold, spread: LocalAmplitude, shape: tuple[int, ...]) -> LocalAmplitude:
@@ -165,40 +203,75 @@ def dressed(told: Foretold, spread: LocalAmplitude, shape: tuple[int, ...]) -> L
 
 @dataclass(frozen=True, eq=False)
 class Filler:
-    """A model with the history it was learnt from: answers for any field of the grid."""
+    """A model with the history it was learnt from: answers for any field of the grid.
 
-    learnt: Correlations
+    Attributes:
+        window: what the history tells.
+        model: as chosen.
+        matrix: the covariance of the known cells of all layers that the model uses.
+    """
+
+    window: Window
     model: Model
     matrix: Tensor
 
     @staticmethod
-    def of(learnt: Correlations, model: Model) -> Filler:
+    def of(window: Window, model: Model) -> Filler:
         """Ready to fill."""
-        return Filler(learnt, model, learnt.matrix(model.scales))
+        return Filler(window, model, window.matrix(model.scales, model.reach))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the grid."""
+        return self.window.learnt.space.shape
+
+    @property
+    def known(self) -> Tensor:
+        """Cells that the history knows, (y, x)."""
+        learnt = self.window.learnt
+        return learnt.space.unflat(torch.zeros(learnt.space.size, dtype=torch.bool).index_fill(0, learnt.cells, True))
 
     @property
     def prior(self) -> Gaussian:
-        """The law of fields, as the prior of ``Inverse`` targets."""
-        return self.learnt.prior(self.model.scales)
+        """The law of a field with the layers beside it, (layer, y, x), as the prior of ``Inverse`` targets."""
+        return self.window.prior(self.model.scales, self.model.reach)
+
+    def used(self, seen: Tensor, wanted: Tensor) -> Tensor:
+        """Of the cells ``seen`` (layer, y, x) those that count: in neighbouring layers the ones near a gap."""
+        near = torch.from_numpy(distance_transform_edt(~wanted.numpy())) <= NEAR * min(self.shape)
+        middle = torch.arange(len(seen))[:, None, None] == self.model.reach
+        return seen & self.known & (middle | near)
 
     def conditioned(self, field: Tensor, seen: Tensor, wanted: Tensor) -> Conditioned:
-        """The law of the cells ``wanted`` (mask, space.shape) of ``field`` given those ``seen``.
+        """The law of the cells ``wanted`` (y, x) of the middle of ``field`` given those ``seen``, (layer, y, x).
+
+        Positions of the law count through the layers.
 
         Raises:
             DataError: fewer than three cells are seen.
         """
-        cells = self.learnt.cells
-        at, there = _within(self.learnt, seen), _within(self.learnt, wanted)
-        if len(at) < FEWEST_SEEN:
-            raise DataError(f"only {len(at)} cells of a field are observed; at least {FEWEST_SEEN} are needed.")
-        x = self.learnt.space.flat(field)[cells].double()
-        law = Conditioned.of(self.matrix, self.learnt.mean, 0.0, at, there, x[at])
-        return replace(law, seen=cells[at], rest=cells[there])
+        learnt, size = self.window.learnt, len(self.window.learnt.cells)
+        used = self.used(seen, wanted).flatten(1)[:, learnt.cells].flatten().nonzero()[:, 0]
+        there = learnt.space.flat(wanted)[learnt.cells].nonzero()[:, 0] + self.model.reach * size
+        if len(used) < FEWEST_SEEN:
+            raise DataError(f"only {len(used)} cells of a field are observed; at least {FEWEST_SEEN} are needed.")
+        x = field.flatten(1)[:, learnt.cells].flatten()[used].double()
+        law = Conditioned.of(self.matrix, learnt.mean.repeat(len(field)), 0.0, used, there, x)
+        seen, rest = (learnt.cells[at % size] + at // size * learnt.space.size for at in (used, there))
+        return replace(law, seen=seen, rest=rest)
 
     def members(self, field: Tensor, seen: Tensor, wanted: Tensor, rng: Rng) -> tuple[Conditioned, Tensor]:
         """That law, and draws of the cells wanted, (member, h)."""
         law = self.conditioned(field, seen, wanted)
-        return law, self.model.spread.draw(law, self.learnt.space.shape, rng)
+        return law, self.model.spread.draw(law, self.shape, rng)
+
+
+def _with_neighbours(folds: Sequence[Fold], alone: Trial, reach: int, shape: tuple[int, ...]) -> list[Trial]:
+    """Trials with ``reach`` layers to each side; the nugget, which tames their chance correlations, is tried anew."""
+    first = Trial(alone.scales, _score(foretell(folds, alone.scales, reach), LocalAmplitude(), shape), reach)
+    if first.crps > HOPELESS * alone.crps:
+        return [first]
+    return [first, *_along(folds, first, "nugget", shape)]
 
 
 def _along(folds: Sequence[Fold], best: Trial, name: str, shape: tuple[int, ...]) -> list[Trial]:
@@ -209,7 +282,8 @@ def _along(folds: Sequence[Fold], best: Trial, name: str, shape: tuple[int, ...]
         at, score = now + step, best.crps
         while 0 <= at < len(options):
             scales = replace(best.scales, **{name: options[at]})  # type: ignore[arg-type]
-            tried.append(Trial(scales, _score(foretell(folds, scales), LocalAmplitude(), shape)))
+            told = foretell(folds, scales, best.reach)
+            tried.append(Trial(scales, _score(told, LocalAmplitude(), shape), best.reach))
             if tried[-1].crps >= score:
                 break
             score, at = tried[-1].crps, at + step
@@ -228,8 +302,3 @@ def _pooled(told: Foretold, spread: LocalAmplitude, shape: tuple[int, ...]) -> t
     plain = replace(spread, degrees=float("inf"))
     std = torch.cat([plain.std(found, shape) for found in told.found])
     return torch.cat([found.mean for found in told.found]), std.clamp_min(1e-12), torch.cat(told.truth)
-
-
-def _within(learnt: Correlations, mask: Tensor) -> Tensor:
-    """Positions among the known cells where ``mask`` (space.shape) holds."""
-    return learnt.space.flat(mask)[learnt.cells].nonzero()[:, 0]

@@ -16,6 +16,7 @@ from posteriori.core.map_grid import MapGrid
 from posteriori.core.random import Rng
 from posteriori.core.raster import Layers, Raster
 from posteriori.domains.geography.dem import load_dem
+from posteriori.domains.geography.neighbours import layers_beside, narrowed, whole_steps
 from posteriori.domains.geography.raster import read_mask, read_raster
 
 SHARE = 0.72
@@ -38,6 +39,9 @@ class Asked:
         fields: fields to fill.
         past, now: their times [h] (numbers of layers where there are none).
         timed: whether these are times.
+        layers: all layers of the file that the fields come from: their neighbours are among them.
+        then: the times of those, as ``now``.
+        picked: which of those the fields are, (field,).
     """
 
     history: Raster
@@ -45,11 +49,27 @@ class Asked:
     past: NDArray[np.float64]
     now: NDArray[np.float64]
     timed: bool
+    layers: Raster
+    then: NDArray[np.float64]
+    picked: NDArray[np.int64]
 
     @property
     def shape(self) -> tuple[int, int]:
         """Of the grid."""
         return self.fields.grid.shape
+
+    def neighbours(self, reach: int) -> tuple[Tensor, Tensor]:
+        """Steps at which the history lies, (n,), and each field's layer and those ``reach`` to each side, (field, l).
+
+        A step is the usual time between layers of the history; -1 stands for a layer that there is not. Without times,
+        where layers lie off the steps or two share one, or where no field has a neighbour, l is 1.
+        """
+        step = float(np.median(np.diff(np.unique(self.past)))) if self.timed and reach else 0.0
+        past, then = (whole_steps(times - self.past.min(), step) for times in (self.past, self.then))
+        if past is None or then is None:
+            return torch.arange(len(self.past)), torch.from_numpy(self.picked)[:, None]
+        beside = layers_beside(then[self.picked], then, past, reach)
+        return past, narrowed(beside, 0 if bool((beside >= 0).sum() == len(beside)) else reach)
 
 
 def ask(history: Raster, data: Raster | None, fit: str, test: str, gap: float) -> Asked:
@@ -88,7 +108,7 @@ def ask(history: Raster, data: Raster | None, fit: str, test: str, gap: float) -
             f"{len(both)} of the fields to fill are in the history, hour {both[0]:g} from its first the earliest; "
             "keep them apart with fit=0:432 and test=472::12 or the like."
         )
-    return Asked(history.select(first), other.select(then), past[first], now[then], timed)
+    return Asked(history.select(first), other.select(then), past[first], now[then], timed, other, now, then)
 
 
 def cut(raster: Raster, cells: tuple[int, ...], every: int) -> Raster:

@@ -25,7 +25,7 @@ STEPS = (4, 6, 8, 12)
 
 def trained(folds: Sequence[Fold], model: Model, context: Context) -> ResidualDiffusion:
     """Trained on all folds but the last; its steps and its factor are what gives the last the right spread."""
-    shape = folds[0].learnt.space.shape
+    shape = folds[0].window.learnt.space.shape
     inner = replace(model.spread, members=max(model.spread.members, 19))
     groups = [_cases(fold, model) for fold in folds]
     plan = Plan(epochs=EPOCHS, batch=16, rate=2e-3, average=0.99, weight_decay=1e-2, precision=Precision.BFLOAT16)
@@ -38,8 +38,9 @@ def trained(folds: Sequence[Fold], model: Model, context: Context) -> ResidualDi
 
 
 def drawn(method: ResidualDiffusion, filler: Filler, law: Conditioned, rng: Rng) -> Tensor:
-    """Members of the cells that ``law`` speaks of, (member, h)."""
-    return method.draw(law, filler.learnt.space.shape, *everywhere(filler.learnt), rng)
+    """Members of the cells that ``law`` speaks of, (member, h); the net is shown the middle layer."""
+    learnt = filler.window.learnt
+    return method.draw(law.layer(filler.model.reach, learnt.space.size), filler.shape, *everywhere(learnt), rng)
 
 
 def everywhere(learnt: Correlations) -> tuple[Tensor, Tensor]:
@@ -53,9 +54,10 @@ def everywhere(learnt: Correlations) -> tuple[Tensor, Tensor]:
 
 
 def _cases(fold: Fold, model: Model) -> list[Case]:
-    told = foretell([fold], model.scales)
-    mean, std = everywhere(fold.learnt)
-    return [(found, truth, mean, std) for found, truth in zip(told.found, told.truth, strict=True)]
+    told, learnt = foretell([fold], model.scales, model.reach), fold.window.learnt
+    mean, std = everywhere(learnt)
+    laws = (found.layer(model.reach, learnt.space.size) for found in told.found)
+    return [(found, truth, mean, std) for found, truth in zip(laws, told.truth, strict=True)]
 
 
 def _spread_skill(method: ResidualDiffusion, cases: Sequence[Case], shape: tuple[int, ...], rng: Rng) -> float:

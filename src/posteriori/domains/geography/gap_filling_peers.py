@@ -10,10 +10,10 @@ import torch
 from scipy.interpolate import griddata
 from torch import Tensor
 
-from posteriori.core.gaussian import Gaussian
 from posteriori.core.random import Rng
 from posteriori.core.space import Space
 from posteriori.domains.geography.kriging import exponential_process, positions
+from posteriori.domains.geography.neighbours import layers_beside, stacked
 from posteriori.inference.local_amplitude import Conditioned
 from posteriori.learn.ensemble_covariance import localised, observation_sigma
 
@@ -23,7 +23,7 @@ JITTER = 1e-9
 """Share of the sill that keeps kriging's matrix invertible."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Law:
     """What a peer says of the cells wanted: mean and standard deviation, (h,); no deviation of a mere point."""
 
@@ -33,56 +33,78 @@ class Law:
 
 @dataclass(frozen=True, eq=False)
 class Peers:
-    """The peers with what they learnt from the same history.
+    """The peers with what they learnt from the same history, of a field and ``reach`` layers to each side.
 
     Attributes:
         space: the grid.
-        reference: N(mean, C ∘ exp(-(d/L)²/2)) with L half the grid's height, dense.
+        reach: layers to each side.
+        reference: C ∘ exp(-(d/L)²/2) over all layers, d within them and L half the grid's height, (l size, l size).
         noise: the variance of its observation errors, 1e-3 of the mean variance.
         mean, std: of the history, cell by cell, (size,).
     """
 
     space: Space
-    reference: Gaussian
+    reach: int
+    reference: Tensor
     noise: float
     mean: Tensor
     std: Tensor
 
     @staticmethod
-    def of(space: Space, history: Tensor, known: Tensor) -> Peers:
-        """From a history (n, *space.shape); its gaps count as the mean, cells not ``known`` are left out."""
+    def of(space: Space, history: Tensor, known: Tensor, steps: Tensor | None = None, reach: int = 0) -> Peers:
+        """From a history (n, *space.shape) at ``steps``; gaps count as the mean, cells not ``known`` are left out."""
         counted = replace(space, mask=None if bool(known.all()) else known)
         mean = history.nanmean(0).nan_to_num(0.0)
         whole = torch.where(torch.isnan(history), mean, history).double()
-        reference = localised(counted, whole)
+        alone = localised(counted, whole)
+        matrix = alone.covariance.dense() if not reach else _of_windows(counted, whole - mean, steps, reach)
         return Peers(
             space,
-            reference,
-            observation_sigma(reference) ** 2,
-            space.flat(reference.location),
+            reach,
+            matrix,
+            observation_sigma(alone) ** 2,
+            space.flat(alone.location),
             space.flat(whole).std(0, correction=0),
         )
 
     def laws(self, field: Tensor, seen: Tensor, wanted: Tensor, rng: Rng) -> Mapping[str, Law]:
-        """Every peer's answer for the cells ``wanted`` of ``field`` given those ``seen``, masks (*space.shape)."""
-        at, there = (self.space.flat(mask).nonzero()[:, 0] for mask in (seen, wanted))
-        x = self.space.flat(field).double()
-        told = Conditioned.of(self.reference.covariance.dense(), self.mean, self.noise, at, there, x[at])
-        reference = Law(told.mean, (told.covariance.diagonal().clamp_min(0) + self.noise).sqrt())
-        points = {name: Law(interpolated(name, self.space, x, at, there)) for name in POINTS}
-        climatology = Law(self.mean[there], self.std[there].clamp_min(1e-12))
-        kriging = self.kriged(x, seen, at, there, rng)
-        return {REFERENCE: reference, KRIGING: kriging, **points, "climatology": climatology}
+        """Every peer's answer for the cells ``wanted`` (y, x) of the middle of ``field`` given those ``seen``.
 
-    def kriged(self, x: Tensor, seen: Tensor, at: Tensor, there: Tensor, rng: Rng) -> Law:
-        """Simple kriging of the anomaly about the history's mean."""
-        anomaly = x - self.mean
+        Both are (layer, y, x). Interpolations and the climate are answers of the field alone, and left out of others.
+        """
+        middle = self.reach * self.space.size
+        at, there = seen.flatten().nonzero()[:, 0], wanted.flatten().nonzero()[:, 0]
+        x = field.flatten().double()
+        mean = self.mean.repeat(len(field))
+        told = Conditioned.of(self.reference, mean, self.noise, at, middle + there, x[at])
+        reference = Law(told.mean, (told.covariance.diagonal().clamp_min(0) + self.noise).sqrt())
+        found = {REFERENCE: reference, KRIGING: self.kriged(field, seen, there, rng)}
+        if self.reach:
+            return found
+        points = {name: Law(interpolated(name, self.space, x, at, there)) for name in POINTS}
+        return {**found, **points, "climatology": Law(self.mean[there], self.std[there].clamp_min(1e-12))}
+
+    def kriged(self, field: Tensor, seen: Tensor, there: Tensor, rng: Rng) -> Law:
+        """Simple kriging of the anomaly about the history's mean, of cells ``there`` (h,) of the middle layer."""
+        mean = self.space.unflat(self.mean)
+        anomaly = field.double() - mean
         with torch.no_grad():
-            process = exponential_process(self.space, self.space.unflat(anomaly), seen, rng)
-            matrix = process.covariance.dense()
-        zero = torch.zeros_like(self.mean)
-        told = Conditioned.of(matrix, zero, JITTER * float(matrix[0, 0]), at, there, anomaly[at])
+            matrix = exponential_process(self.space, anomaly, seen, rng).covariance.dense()
+        at, cells = seen.flatten().nonzero()[:, 0], self.reach * self.space.size + there
+        zero = torch.zeros(len(matrix), dtype=torch.float64)
+        told = Conditioned.of(matrix, zero, JITTER * float(matrix[0, 0]), at, cells, anomaly.flatten()[at])
         return Law(self.mean[there] + told.mean, told.covariance.diagonal().clamp_min(1e-24).sqrt())
+
+
+def _of_windows(space: Space, anomalies: Tensor, steps: Tensor | None, reach: int) -> Tensor:
+    """C ∘ exp(-(d/L)²/2) of the windows of a history that have all their layers, (l size, l size)."""
+    assert steps is not None
+    beside = layers_beside(steps, steps, steps[:0], reach)
+    windows = stacked(anomalies, beside[(beside >= 0).all(1)]).flatten(1)
+    if space.mask is not None:
+        windows = windows * space.mask.flatten().repeat(2 * reach + 1)
+    taper = (-0.5 * (torch.cdist(positions(space), positions(space)) / (0.5 * space.shape[0])).square()).exp()
+    return windows.mT @ windows / len(windows) * taper.repeat(2 * reach + 1, 2 * reach + 1)
 
 
 def interpolated(method: str, space: Space, x: Tensor, at: Tensor, there: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def maps(findings: Findings, posterior: Draws, level: float) -> Figure:
     low, high = (float(end) for end in np.nanquantile(truth, [0.01, 0.99]))
     values, spread = Colours(what, low, high), Colours(f"standard deviation [{raster.unit}]", 0.0)
     error, chance = Colours(f"error [{raster.unit}]", centred=True), Colours("probability", 0.0, 1.0)
-    known = findings.known.numpy()
+    known = findings.filler.known.numpy()
     mean, std = (np.where(known, part.numpy(), np.nan) for part in (posterior.center(), posterior.spread()))
     exceeding = posterior.probability(lambda x: x > level)["probability"].values
     seen = shown.seen.numpy()

@@ -78,7 +78,11 @@ def scores(findings: Findings, seconds: float) -> dict[str, Score]:
         "cases": len(findings.judged.blocks),
         "members": model.spread.members,
         "mask": findings.masking.kind,
-        "model": {**asdict(model.scales), **{k: v for k, v in asdict(model.spread).items() if k != "members"}},
+        "model": {
+            **asdict(model.scales),
+            **{k: v for k, v in asdict(model.spread).items() if k != "members"},
+            "neighbours": model.reach,
+        },
         "gaps_filled": sum(len(cells) for cells, _ in findings.gaps.values()),
         "seconds_learning": findings.seconds,
         "seconds": seconds,
@@ -136,20 +140,22 @@ def tables(findings: Findings) -> dict[str, pd.DataFrame]:
                 "spread / skill": found.get("spread_skill"),
             }
         )
-    tried = [{**asdict(trial.scales), f"CRPS of days left out [{unit}]": trial.crps} for trial in findings.trials]
+    score = f"CRPS of days left out [{unit}]"
+    tried = [{**asdict(trial.scales), "neighbours": trial.reach, score: trial.crps} for trial in findings.trials]
     return {"scores": pd.DataFrame(rows), **({"tried": pd.DataFrame(tried)} if tried else {})}
 
 
 def shown_posterior(findings: Findings, context: Context) -> Draws:
     """The first case asked as a question of its own: every cell of that field given the cells that were left."""
-    shown, prior = findings.shown, findings.filler.prior
-    field = torch.from_numpy(findings.asked.fields.values[shown.position])
-    operator = Selection.where(prior.space, shown.seen)
-    sigma = EXACT * float(findings.filler.learnt.std.mean())
-    target = Inverse(operator, prior, operator(field.nan_to_num(0.0)), sigma)
-    posterior = infer(target, findings.filler.model.spread, seed=context.rng.seed)
+    shown, filler = findings.shown, findings.filler
+    prior = filler.prior
+    operator = Selection.where(prior.space, shown.used)
+    sigma = EXACT * float(filler.window.learnt.std.mean())
+    target = Inverse(operator, prior, operator(shown.window.nan_to_num(0.0)), sigma)
+    posterior = infer(target, filler.model.spread, seed=context.rng.seed)
     assert isinstance(posterior, Draws)
-    return posterior
+    space = filler.window.learnt.prior(filler.model.scales).space
+    return Draws(space, posterior.values[:, filler.model.reach])
 
 
 def pictures(findings: Findings, posterior: Draws, level: float) -> dict[str, Callable[[], Picture]]:

@@ -50,6 +50,8 @@ class Study:
     """Keeps every so many-th cell along both sides."""
     gap: float = 40.0
     """Hours (layers without times) between what is learnt from and what is left out or filled."""
+    neighbours: int = 1
+    """Layers before and after a field that are tried, hidden in the same cells where cells are hidden; 0 for none."""
     folds: int = 6
     """Stretches of the history that are left out in turn."""
     members: int = 99
@@ -70,6 +72,8 @@ class Study:
             raise OptionError(f"draws={self.draws}, fields={self.fields}: 1 to 100 masks, and 1 to 10,000 fields.")
         if not 19 <= self.members <= 2000:
             raise OptionError(f"members={self.members}: 19 (fewer cannot bound 90 %) to 2000.")
+        if not 0 <= self.neighbours <= 3:
+            raise OptionError(f"neighbours={self.neighbours}: 0 to 3 layers to each side.")
         if not self.gap >= 0 or not 2 <= self.folds <= 20:
             raise OptionError(f"gap={self.gap:g} must be at least 0, and folds={self.folds} 2 to 20.")
         if self.history is None and self.data is not None:
@@ -80,7 +84,7 @@ class Study:
         began = time.process_time()
         model = None if self.model is None else _read_model(self.model)
         masking = Masking(self.mask, self.share, 2 if self.quick else self.draws, self.fields)
-        effort = Effort(self.folds, 5 if self.quick else 10, self.members, self.gap, self.diffusion)
+        effort = Effort(self.folds, 5 if self.quick else 10, self.members, self.gap, self.neighbours, self.diffusion)
         findings = Findings.of(self._asked(), masking, effort, model, context)
         return outcome(findings, self.exceeds, time.process_time() - began, context)
 
