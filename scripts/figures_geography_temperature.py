@@ -33,11 +33,24 @@ def briers(*words: str) -> Callable[[], dict[str, float]]:
     }
 
 
+def over_usual(*words: str) -> Callable[[], float]:
+    """CRPS over that of the linear inverse model of anomalies about the mean of the past, with its better spread."""
+
+    def measured() -> float:
+        found = scores(*words)
+        return float(found["crps"]) / min(
+            float(found[f"linear_inverse_model.{name}crps"]) for name in ("", "spread_repaired.")
+        )
+
+    return measured
+
+
 def rows(name: str, *words: str) -> list[Asked]:
     """What is asked of a forecast of real fields."""
     return [
         Asked(f"{name}: CRPS over persistence", -INF, 1, score("crps_over_persistence", *words)),
         Asked(f"{name}: CRPS over a linear inverse model", -INF, 1, score("crps_over_linear_inverse", *words)),
+        Asked(f"{name}: … of anomalies about the mean of the past", -INF, 1, over_usual(*words)),
         Asked(f"{name}: CRPS over climatology", -INF, 1, score("crps_over_climatology", *words)),
         Asked(f"{name}: 90 % coverage", 0.87, 0.93, score("coverage90", *words)),
         Asked(f"{name}: Brier over climatology", -INF, 1, briers(*words)),

@@ -120,6 +120,12 @@ def test_a_month_that_is_missing_is_refused() -> None:
         series_of(monthly(48, "standard", skipped=20))
 
 
+def test_a_single_field_to_forecast_from_is_refused(tmp_path: Path) -> None:
+    write_raster(monthly(48, "standard"), tmp_path / "t.nc")
+    with pytest.raises(DataError, match=r"0 fields 1 month after another from 47 month"):
+        Study(data=tmp_path / "t.nc", unit="month", lead=1, last_train=34, first_test=46.5)(Context(Rng(0)))
+
+
 def test_spans_not_given_suit_the_step_of_the_fields() -> None:
     hourly = Spans.of(series(30), "h", None, None, None, None)
     assert (hourly.lead, hourly.leads, hourly.gap, hourly.block) == (6, (3, 12, 24), 40, 24)

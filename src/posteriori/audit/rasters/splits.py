@@ -57,7 +57,7 @@ def time_split(times: ArrayLike, last_train: float, first_test: float, gap: floa
     """
     t = hours(times)
     split = Split(*(torch.from_numpy(np.flatnonzero(part)) for part in (t <= last_train, t >= first_test)))
-    require_gap(t[split.train], t[split.test], gap)
+    require_gap(t[split.train.numpy()], t[split.test.numpy()], gap)
     return split
 
 

@@ -145,7 +145,7 @@ def _even(hours: NDArray[np.float64]) -> NDArray[np.float64]:
     """Even times in place of ones that are so but for the lengths of months and years."""
     even = np.linspace(hours[0], hours[-1], len(hours))
     off = float(np.abs(hours - even).max() / max(even[1] - even[0], 1e-12))
-    return even if 1e-3 < off <= UNEVEN else hours
+    return even if off <= UNEVEN else hours
 
 
 def require_crossed(levels: tuple[float, ...], series: Series, unit: str) -> None:
