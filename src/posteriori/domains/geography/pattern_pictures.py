@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,10 +97,8 @@ def number_picture(found: Clusters) -> Figure:
     return figure
 
 
-def placed_panel(what: str, samples: Samples, label: Codes) -> Panel:
-    """The cluster, from 1, of the sample in each cell, nothing where there is none."""
+def placed_panel(what: str, names: Sequence[str], samples: Samples, label: Codes) -> Panel:
+    """Which of ``names`` the sample in each cell is, nothing where there is none."""
     assert samples.place is not None
-    number = int(label.max()) + 1
     shown = np.where(samples.place >= 0, label[samples.place.clip(0)], np.nan)
-    names = tuple(str(at + 1) for at in range(number))
-    return Panel(shown, Named(what, names, tuple(colour(at) for at in range(number))))
+    return Panel(shown, Named(what, tuple(names), tuple(colour(at) for at in range(len(names)))))

@@ -321,14 +321,14 @@ class _Findings:
         trial, land = self.judged.trial, self.land
         classes = self._class_colours()
         chance = _chances(self.judged.law_changes)
-        known = partial(np.where, land.known)
+        judged = partial(np.where, trial.pair.where)
         return {
             f"{land.years[-2]:g}": Panel(self._shown(trial.pair.before), classes),
             f"{land.years[-1]:g}, observed": Panel(self._shown(trial.pair.after), classes),
             "most probable, same amounts": Panel(self._shown(trial.best), classes),
             "one member": Panel(self._shown(trial.members[0]), classes),
-            "probability": Panel(known(self.judged.law_changes, np.nan), chance),
-            "cellular automaton": Panel(known(self.judged.counted(trial.automaton), np.nan), chance),
+            "probability": Panel(judged(self.judged.law_changes, np.nan), chance),
+            "cellular automaton": Panel(judged(self.judged.counted(trial.automaton), np.nan), chance),
         }
 
     def _ahead_panels(self) -> Mapping[str, Panel]:

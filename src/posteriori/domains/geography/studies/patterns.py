@@ -195,9 +195,10 @@ class _Findings:
         else:
             pictures["Samples by their features"] = partial(draw.named_picture, samples, best)
         if samples.grid is not None and samples.place is not None:
-            panels = {"clusters": draw.placed_panel("cluster", samples, best.label)}
-            for name, known in samples.groups.items():
-                panels[name] = draw.placed_panel("type", samples, known)
+            numbers = [str(at + 1) for at in range(best.number)]
+            panels = {"clusters": draw.placed_panel("cluster", numbers, samples, best.label)}
+            for kinds, known in samples.groups.items():
+                panels[kinds] = draw.placed_panel("type", kinds.split(", "), samples, known)
             pictures["Where the clusters are"] = partial(maps_picture, panels, samples.grid, 2)
         pictures["When the clusters are"] = partial(draw.line_picture, samples, best)
         pictures["How many, and how stable"] = partial(draw.number_picture, best)
