@@ -15,10 +15,9 @@ from posteriori.core.random import Rng
 from posteriori.domains.geography.rain_data import Rain
 from posteriori.domains.geography.rain_law import Case, RainLaw, Trial, case_of, learnt
 from posteriori.domains.geography.rain_scores import RainScores
-from posteriori.domains.geography.steps import WET, Steps, level_centres, swung
+from posteriori.domains.geography.steps import WET, Steps, level_centres
 
 Floats = NDArray[np.float64]
-SWINGS = (0.0, 0.15, 0.3, 0.45, 0.6)
 SHARES = (0.0, 0.25, 0.5)
 """Of the members, that come from the learnt law; the others are STEPS."""
 LENGTHS, SLOPES = (2.0, 4.0, 8.0), (1.5, 2.0, 2.5)
@@ -28,11 +27,13 @@ FOLDS = 4
 LEARNT, TRIED = 20, 8
 """Stretches of the past, each forwards and backwards, that are learnt from and tried at most."""
 GAIN_ROUNDS = 2
+TWICE = 2
+"""As many members as are asked for are tried, so that chance weighs less."""
 FEW = 4
 """Members that the texture of the law is chosen with."""
 OURS = "forecast"
-BAND = float(np.log(1.25))
-"""Powers of members within this of the truth's, in the logarithm, count as met."""
+SLACK = 0.005
+"""By how much our skill may lie below that of STEPS on what is left out: about what chance makes of it."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,6 @@ class Tried:
     skill: float
     low: float
     high: float
-
-    def short(self, skill: float) -> float:
-        """By how much the skill lies below ``skill`` and the powers, in the logarithm, outside of 0.8 to 1.25."""
-        return max(0.0, skill - self.skill) + max(0.0, np.log(self.high) - BAND) + max(0.0, -np.log(self.low) - BAND)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +63,9 @@ class Choice:
 
 
 def chosen(rain: Rain, last: int, ahead: int, level: float, plain: Steps, rng: Rng) -> Choice:
-    """Of all swings and shares the one that falls least short of STEPS' skill and the truth's powers, then by CRPS.
+    """Gains that even out the spectrum, and the share of the law of least CRPS that keeps the skill of STEPS.
 
-    What it falls short counts to two decimals; the skill is that at ``level`` [mm]. In the end all of the frames up
-    to ``last`` are learnt from.
+    The skill is that at ``level`` [mm], kept up to ``SLACK``. In the end all frames up to ``last`` are learnt from.
 
     Raises:
         DataError: too little rain to learn from.
@@ -77,29 +73,29 @@ def chosen(rain: Rain, last: int, ahead: int, level: float, plain: Steps, rng: R
     every, folds = stretches(rain, last, ahead)
     tests = [fold[:: -(-len(fold) // (2 * TRIED // FOLDS))] for fold in folds]
     bench = _Bench(rain, [trial for test in tests for trial in test], ahead, level, rng)
-    theirs = bench.ensembles(plain)
+    trial = replace(plain, members=TWICE * plain.members)
+    theirs = bench.ensembles(trial)
     bar = bench.judged("STEPS", theirs)
-    steps = plain
     for _ in range(GAIN_ROUNDS):
-        steps = replace(steps, gains=_regained(steps.gains, bench.scores(theirs)))
-        theirs = bench.ensembles(steps)
+        trial = replace(trial, gains=bench.regained(trial.gains, theirs))
+        theirs = bench.ensembles(trial)
     laws = [learnt(apart(every, fold, ahead), rng.child("fold", at)) for at, fold in enumerate(folds)]
     held = [law for law, test in zip(laws, tests, strict=True) for _ in test]
     length, slope = min(
         ((length, slope) for length in LENGTHS for slope in SLOPES),
         key=lambda one: bench.roughness([replace(law, length=one[0], slope=one[1]) for law in held]),
     )
-    own = bench.drawn([replace(law, length=length, slope=slope) for law in held], plain.members)
-    choices: dict[Tried, tuple[float, float]] = {}
-    for swing in SWINGS:
-        grown = [swung(members, swing, rng.child("swing", at)) for at, members in enumerate(theirs)]
-        for share in SHARES:
-            name = f"swing {swing:g}, {100 * share:g} % of the law"
-            members = [mixed(a, b, share) for a, b in zip(own, grown, strict=True)]
-            choices[bench.judged(name, members)] = swing, share
-    swing, share = choices[min(choices, key=lambda one: (round(one.short(bar.skill), 2), one.crps))]
+    own = bench.drawn([replace(law, length=length, slope=slope) for law in held], trial.members)
+    choices = {
+        share: bench.judged(
+            f"{100 * share:g} % of the law", [mixed(a, b, share) for a, b in zip(own, theirs, strict=True)]
+        )
+        for share in SHARES
+    }
+    kept = [share for share, one in choices.items() if one.skill >= bar.skill - SLACK] or [0.0]
+    share = min(kept, key=lambda one: choices[one].crps)
     law = replace(learnt(every, rng.child("law")), length=length, slope=slope)
-    return Choice(law, share, replace(steps, swing=swing), (bar, *choices))
+    return Choice(law, share, replace(plain, gains=trial.gains), (bar, *choices.values()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,14 +134,13 @@ class _Bench:
         """Mean over rings of |log of the members' power over the truths'|."""
         return float(self.scores(self.drawn(laws, FEW)).spectrum_ratio(OURS).log().abs().mean())
 
-
-def _regained(gains: tuple[float, ...], scores: RainScores) -> tuple[float, ...]:
-    """Gains that even out the members' power over the truth's, whose mean over scales they cannot change."""
-    excess = scores.spectrum_ratio(OURS).log().numpy()
-    height, width = scores.truth.shape[-2:]
-    at = np.log(level_centres((height, width), len(gains)))
-    excess = np.interp(at, np.log(scores.rings.centre.numpy()), excess)
-    return tuple(float(gain) for gain in gains * np.exp(-0.5 * (excess - excess.mean())))
+    def regained(self, gains: tuple[float, ...], members: Sequence[Floats]) -> tuple[float, ...]:
+        """Gains that even out the members' power over the truth's, whose mean over scales they cannot change."""
+        scores = self.scores(members)
+        height, width = scores.truth.shape[-2:]
+        at, rings = np.log(level_centres((height, width), len(gains))), scores.rings.centre.log().numpy()
+        excess = np.interp(at, rings, scores.spectrum_ratio(OURS).log().numpy())
+        return tuple(float(gain) for gain in gains * np.exp(-0.5 * (excess - excess.mean())))
 
 
 def stretches(rain: Rain, last: int, ahead: int) -> tuple[list[Trial], list[list[Trial]]]:

@@ -36,7 +36,6 @@ class Steps:
         cell: length of a cell [km].
         minutes: between frames.
         gains: one a level of the cascade, which it is multiplied by before the values at hand are put in its order.
-        swing: spread of the logarithm of a factor that each member's rain grows or fades by as a whole.
 
     Reference: Bowler, Pierce & Seed (2006), STEPS: a probabilistic precipitation forecasting scheme, QJRMS 132;
     Pulkkinen et al. (2019), pysteps, Geosci. Model Dev. 12.
@@ -49,13 +48,12 @@ class Steps:
     cell: float = 2.0
     minutes: float = 10.0
     gains: tuple[float, ...] = (1.0,) * 6
-    swing: float = 0.0
 
     def __post_init__(self) -> None:
         if self.members < 2 or len(self.gains) < 2 or not (self.cell > 0 and self.minutes > 0):
             raise OptionError(f"{self}: at least two members and levels, positive lengths.")
-        if min(self.gains) <= 0 or self.swing < 0:
-            raise OptionError(f"{self}: positive gains and no negative swing.")
+        if min(self.gains) <= 0:
+            raise OptionError(f"{self}: the gains must be positive.")
 
     def __call__(self, past: Sequence[Floats], ahead: int, rng: Rng) -> Floats:
         """Members (member, y, x) [mm] ``ahead`` frames after the last of three ``past`` frames (y, x) [mm].
@@ -78,7 +76,7 @@ class Steps:
         phi = np.array([autoregression(normal[2][at], normal[1][at], normal[0][at]) for at in range(levels)])
         shape = bands, spectrum(here)
         rains = self._evolved(normal, phi, mean, std * self.gains, now, shape, ahead, rng.child("noise"))
-        return swung(self._moved(rains, flow, ahead, rng.child("motion")), self.swing, rng.child("swing"))
+        return self._moved(rains, flow, ahead, rng.child("motion"))
 
     def _evolved(
         self,
@@ -121,11 +119,6 @@ class Steps:
             e = rng.numpy.laplace(scale=1 / np.sqrt(2), size=2) * errors
             found.append(rain_of_decibels(moved(rain, origins(flow + e[0] * along + e[1] * across, ahead))))
         return np.stack(found)
-
-
-def swung(rains: Floats, swing: float, rng: Rng) -> Floats:
-    """Members (member, y, x) each times its own factor, whose logarithm has spread ``swing`` about 0."""
-    return rains * np.exp(swing * rng.numpy.standard_normal(len(rains)))[:, None, None]
 
 
 def moved(rain: Floats, origin: Floats) -> Floats:

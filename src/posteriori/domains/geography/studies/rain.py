@@ -45,7 +45,7 @@ Floats = NDArray[np.float64]
 class Study:
     """Radar rain some minutes ahead, held against persistence, rain carried along its motion, and STEPS.
 
-    Members come from STEPS, with growth and a spectrum fitted to the past, and from a censored Gaussian law learnt
+    Members come from STEPS, its spectrum fitted to the past, and from a censored Gaussian law learnt
     about the rain carried along; the mixture is chosen on stretches of the past that are left out in turn. Without data
     the rain is made up, its motion and law known.
     """
@@ -165,7 +165,6 @@ class _Findings:
         first, last = (str(self.rain.times[at])[:16] for at in (self.starts[0], self.starts[-1]))
         return told | {
             "share_learnt": choice.share,
-            "swing": choice.steps.swing,
             "gains": ", ".join(f"{gain:.2f}" for gain in choice.steps.gains),
             "texture": f"{choice.law.length:g} cells, slope {choice.law.slope:g}",
             "cell_km": self.rain.cell,
