@@ -50,7 +50,7 @@ def rows(name: str, *words: str) -> list[Asked]:
     return [
         Asked(f"{name}: CRPS over persistence", -INF, 1, score("crps_over_persistence", *words)),
         Asked(f"{name}: CRPS over a linear inverse model", -INF, 1, score("crps_over_linear_inverse", *words)),
-        Asked(f"{name}: … of anomalies about the mean of the past", -INF, 1, over_usual(*words)),
+        Asked(f"{name}: CRPS over the usual linear inverse model", -INF, 1, over_usual(*words)),
         Asked(f"{name}: CRPS over climatology", -INF, 1, score("crps_over_climatology", *words)),
         Asked(f"{name}: 90 % coverage", 0.87, 0.93, score("coverage90", *words)),
         Asked(f"{name}: Brier over climatology", -INF, 1, briers(*words)),
