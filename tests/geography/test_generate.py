@@ -239,6 +239,7 @@ def test_a_map_of_the_places_can_be_told_and_another_grid_is_refused(tmp_path: P
         with_condition(in_tiles(load_dem(), 24), height)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_negative_is_not(tmp_path: Path) -> None:
     raster = stack()
     rain = replace(
