@@ -34,8 +34,8 @@ class Conditioned:
         seen, rest: flat positions, (m,) and (h,).
         mean: of the rest, (*problem, h).
         covariance: of the rest, (h, h).
-        missed: by how many of its own standard deviations each seen cell differs from what all others foretell,
-            (*problem, m).
+        missed: by how many of its own standard deviations each seen cell differs from what all others of its layer
+            foretell, (*problem, m).
     """
 
     seen: Tensor
@@ -46,22 +46,34 @@ class Conditioned:
 
     @staticmethod
     def of(
-        matrix: Tensor, mean: Tensor, noise: Tensor | float, seen: Tensor, rest: Tensor, data: Tensor
+        matrix: Tensor,
+        mean: Tensor,
+        noise: Tensor | float,
+        seen: Tensor,
+        rest: Tensor,
+        data: Tensor,
+        size: int | None = None,
     ) -> Conditioned:
         """Given ``data`` (*problem, m) of cells ``seen`` with errors of variance ``noise`` (a number or (m,)).
 
         With S = K_oo + noise: mean μ + K_ho S⁻¹ r, covariance K_hh - K_ho S⁻¹ K_oh, and the leave-one-out residual of
-        cell i over its standard deviation (S⁻¹ r)_i / √(S⁻¹)_ii.
+        cell i over its standard deviation (S⁻¹ r)_i / √(S⁻¹)_ii. In a stack of layers of ``size`` cells each, S is for
+        the residuals that of the cell's own layer.
         """
         s = matrix[seen[:, None], seen]
         s = s + torch.as_tensor(noise, dtype=s.dtype).expand(len(seen)).diag()
+        residual = data - mean[seen]
         root = cholesky(s)
-        inverse = torch.cholesky_inverse(root)
-        pull = (data - mean[seen]) @ inverse
         across = matrix[seen[:, None], rest]
         white = torch.linalg.solve_triangular(root, across, upper=False)
         covariance = matrix[rest[:, None], rest] - white.mT @ white
-        missed = pull / inverse.diagonal().sqrt()
+        pull = torch.cholesky_solve(residual[..., None], root)[..., 0]
+        missed = torch.empty_like(residual)
+        layer = torch.zeros_like(seen) if size is None else seen // size
+        for at in torch.unique(layer):
+            own = layer == at
+            inverse = torch.cholesky_inverse(root if bool(own.all()) else cholesky(s[own][:, own]))
+            missed[..., own] = residual[..., own] @ inverse / inverse.diagonal().sqrt()
         return Conditioned(seen, rest, mean[rest] + pull @ across, covariance, missed)
 
     def layer(self, at: int, size: int) -> Conditioned:
@@ -78,7 +90,7 @@ class LocalAmplitude:
     a² = factor² (w₀ g + Σ_i w_i z_i²) / (w₀ + Σ_i w_i) with z_i the leave-one-out residuals of the observed cells in
     their standard deviations, w_i = exp(-(d_i/reach)²/2) at distance d_i [cells], and g the mean of all z². Where the
     observed cells foretell one another badly, the gaps between them are given more room. Of a stack of grids
-    (layer, y, x) the residuals of a cell's own layer count, and g is that of all.
+    (layer, y, x) a cell's own layer alone counts; where nothing of it is observed the bracket is 1.
 
     Args:
         reach: of a residual [cells].
@@ -125,9 +137,10 @@ class LocalAmplitude:
     def amplitude(self, found: Conditioned, shape: tuple[int, ...]) -> Tensor:
         """a of the rest, (*problem, h), of grids of ``shape`` (…, y, x)."""
         z = found.missed.square().clamp_max(LARGEST)
-        near = _nearness(found.rest, found.seen, shape[-2:], self.reach)
-        common = self.weight * z.mean(-1, keepdim=True)
-        return self.factor * ((common + z @ near.mT) / (self.weight + near.sum(-1))).sqrt()
+        same, near = _nearness(found.rest, found.seen, shape[-2:], self.reach)
+        count = same.sum(-1)
+        common = torch.where(count > 0, z @ same.mT / count.clamp_min(1), 1.0)
+        return self.factor * ((self.weight * common + z @ near.mT) / (self.weight + near.sum(-1))).sqrt()
 
     def draw(self, found: Conditioned, shape: tuple[int, ...], rng: Rng) -> Tensor:
         """Members of the rest, (member, *problem, h), of grids of ``shape`` (…, y, x)."""
@@ -176,12 +189,15 @@ def tails(misses: Tensor, weights: Tensor, level: float = 0.9) -> tuple[float, f
     return reached / float(quantile[best]), float(options[best])
 
 
-def _nearness(rest: Tensor, seen: Tensor, shape: tuple[int, ...], reach: float) -> Tensor:
-    """exp(-(d/reach)²/2) of each of the rest and each seen cell, zero in other layers of ``shape`` (y, x), (h, m)."""
+def _nearness(rest: Tensor, seen: Tensor, shape: tuple[int, ...], reach: float) -> tuple[Tensor, Tensor]:
+    """Whether each of the rest and each seen cell lie in one layer of ``shape`` (y, x), and there exp(-(d/reach)²/2).
+
+    Both (h, m).
+    """
     rows, columns = shape
     a, b = (torch.stack([at // columns % rows, at % columns], 1).double() for at in (rest, seen))
-    same = (rest // (rows * columns))[:, None] == seen // (rows * columns)
-    return same * (-0.5 * torch.cdist(a, b).square() / reach**2).exp()
+    same = ((rest // (rows * columns))[:, None] == seen // (rows * columns)).double()
+    return same, same * (-0.5 * torch.cdist(a, b).square() / reach**2).exp()
 
 
 def conditioned_cells(target: Target, axes: tuple[int, ...] = (2,)) -> tuple[Inverse, Conditioned, Tensor, Tensor]:
@@ -202,5 +218,6 @@ def conditioned_cells(target: Target, axes: tuple[int, ...] = (2,)) -> tuple[Inv
     mean = space.flat(prior.location).double()
     variance = seen.noise.variance(operator.codomain.size).detach()
     data = operator.codomain.flat(seen.data).double()
-    found = Conditioned.of(matrix, mean, variance, operator.index, torch.arange(space.size), data)
+    layer = space.shape[-2] * space.shape[-1]
+    found = Conditioned.of(matrix, mean, variance, operator.index, torch.arange(space.size), data, layer)
     return seen, found, mean, matrix.diagonal().sqrt()

@@ -256,7 +256,7 @@ class Filler:
         if len(used) < FEWEST_SEEN:
             raise DataError(f"only {len(used)} cells of a field are observed; at least {FEWEST_SEEN} are needed.")
         x = field.flatten(1)[:, learnt.cells].flatten()[used].double()
-        law = Conditioned.of(self.matrix, learnt.mean.repeat(len(field)), 0.0, used, there, x)
+        law = Conditioned.of(self.matrix, learnt.mean.repeat(len(field)), 0.0, used, there, x, size)
         seen, rest = (learnt.cells[at % size] + at // size * learnt.space.size for at in (used, there))
         return replace(law, seen=seen, rest=rest)
 

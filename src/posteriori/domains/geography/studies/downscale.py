@@ -338,4 +338,4 @@ def _all(history: Raster) -> Asked:
     """A history all of which is learnt from."""
     timed = history.layers.timed
     past = hours(history.times) if timed else np.arange(float(len(history.stored)))
-    return Asked(history, history, past, past, timed)
+    return Asked(history, history, past, past, timed, history, past, np.arange(len(past)))
