@@ -144,7 +144,10 @@ def read(path: Path, variable: str | None, cells: tuple[int, ...], every: int) -
 
 
 def tiles_of_the_dem() -> tuple[Raster, Raster]:
-    """Tiles of 24 x 24 cells of the elevation model that ships, as layers: the west to learn from, the east to fill."""
+    """Tiles of 24 x 24 cells of the elevation model that ships, as layers: the west to learn from, the east to fill.
+
+    They lie in different places, so their grid has none.
+    """
     dem = load_dem()
     rows, columns = dem.grid.shape
     corners = [(y, x) for x in range(0, columns - TILE + 1, STRIDES[1]) for y in range(0, rows - TILE + 1, STRIDES[0])]
@@ -153,8 +156,8 @@ def tiles_of_the_dem() -> tuple[Raster, Raster]:
     def tiles(chosen: list[tuple[int, int]]) -> Raster:
         stored = np.stack([dem.stored[0, y : y + TILE, x : x + TILE] for y, x in chosen]).astype(np.float32)
         layers = Layers("tile", np.array([y * columns + x for y, x in chosen]))
-        part = dem.window(slice(0, TILE), slice(0, TILE))
-        return replace(part, stored=stored, layers=layers, nodata=float("nan"))
+        grid = MapGrid((TILE, TILE))
+        return replace(dem, stored=stored, grid=grid, layers=layers, nodata=float("nan"))
 
     return tiles([c for c in corners if c[1] + TILE <= border]), tiles([c for c in corners if c[1] >= border + TILE])
 

@@ -124,13 +124,13 @@ class Findings:
         _refuse_unscorable(fields[scored], hidden)
         steps, beside = asked.neighbours(effort.neighbours if model is None else model.reach)
         past = Past(space, history, asked.past, steps, beside.shape[1] // 2)
-        learnt = Correlations.of(space, history, rng.child("kernel"))
         trials: list[Trial] = []
         if model is None:
             folds = left_out(past, hidden, effort, effort.left_out, rng.child("folds"))
             model, trials = choose(folds, Scales(), effort.members, context.progress)
         model = replace(model, reach=min(model.reach, past.reach))
         past, beside = replace(past, reach=model.reach), narrowed(beside, model.reach)
+        learnt = Correlations.of(space, history, rng.child("kernel"))
         filler = Filler.of(Window.of(learnt, history, steps, model.reach), model)
         seconds = time.process_time() - began
         method = None

@@ -23,7 +23,6 @@ from posteriori.audit.uniformity import ranks
 from posteriori.core.algebra import BlockAverage
 from posteriori.core.draws import Draws
 from posteriori.core.errors import DataError, OptionError, ShapeError
-from posteriori.core.map_grid import MapGrid
 from posteriori.core.raster import Kind, Raster
 from posteriori.core.run import Context, digest, references
 from posteriori.domains.geography import downscale_pictures as draw
@@ -102,8 +101,7 @@ class Study:
 
     def _rasters(self) -> tuple[Raster, Raster | None, float]:
         if self.data is None:
-            history, data = (replace(tiles, grid=MapGrid(tiles.grid.shape)) for tiles in tiles_of_the_dem())
-            return history, data, TILES_APART
+            return *tiles_of_the_dem(), TILES_APART
         data = read_raster(self.data, self.variable)
         if self.history is None:
             return data, None, self.gap
