@@ -17,11 +17,11 @@ from posteriori.core.random import Rng
 from posteriori.core.raster import Kind, Raster
 from posteriori.core.run import Context
 from posteriori.domains.geography import land_drivers
-from posteriori.domains.geography.land_contest import chosen, merit, pairs_of, parted
+from posteriori.domains.geography.land_contest import Trial, chosen, merit, pairs_of, parted
 from posteriori.domains.geography.land_growth import Growth, best_map, expected_quotas, random_quotas
 from posteriori.domains.geography.land_maps import LandMaps, read_land
 from posteriori.domains.geography.land_potential import NEAR, RECIPES, Pair, Potential, require_seen, transitions
-from posteriori.domains.geography.land_scores import broken, off_total
+from posteriori.domains.geography.land_scores import Judged, broken, off_total
 from posteriori.domains.geography.maps import SHADES, Named, Panel, maps_picture
 from posteriori.domains.geography.raster import read_raster, write_raster
 from posteriori.domains.geography.studies import land_change
@@ -318,6 +318,21 @@ def test_a_total_beyond_the_map_is_refused_at_once(monkeypatch: pytest.MonkeyPat
         Study(total=room + 1)(Context(Rng(0)))
     with pytest.raises(AssertionError, match="learnt"):
         Study(total=room)(Context(Rng(0)))
+
+
+def test_members_are_judged_as_one_by_one() -> None:
+    """Hits over changes of all members, with the error of their number; chance alone misses little."""
+    land, growth = three_classes()
+    quotas = np.array([[0, 30, 12], [7, 0, 0], [0, 25, 0]])
+    maps = growth.members(np.stack([quotas] * 40), Rng(0))
+    pair = Pair(growth.before, maps[0], 0, land.open)
+    trial = Trial(pair, growth, quotas, growth.probabilities(quotas), maps[1:], maps[1], maps[1:], maps[1])
+    judged = Judged(trial, 8)
+    found = judged.members_merit(trial.members)
+    assert found.value == pytest.approx(judged.merit(trial.members))
+    each = np.array([judged.merit(one) for one in trial.members])
+    assert found.standard_error == pytest.approx(each.std(ddof=1) / np.sqrt(len(each)), rel=0.1)
+    assert judged.calibration_by_chance() < 0.06
 
 
 @pytest.mark.parametrize(

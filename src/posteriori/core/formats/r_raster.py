@@ -31,7 +31,7 @@ def read_r(path: Path, variable: str | None = None) -> Raster:
         raise DataError(f"{path.name} holds no RasterLayer of R's package raster; save one, or write a GeoTIFF.")
     meant = [name for name in layers if variable is None or f"${name}".endswith(f"${variable}")]
     if len(meant) != 1:
-        what = "several layers" if variable is None else f"{len(meant)} layers named {variable!r}"
+        what = "several layers" if variable is None else f"{len(meant) or 'no'} layers named {variable!r}"
         raise DataError(f"{path.name} holds {what} of {', '.join(layers)}; name one: variable=…")
     try:
         return _raster(meant[0].rpartition("$")[2], layers[meant[0]])

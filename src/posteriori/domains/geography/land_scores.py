@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from posteriori.audit.estimate import Estimate
+from posteriori.audit.estimate import Estimate, jackknife
 from posteriori.audit.rasters.bootstrap import Interval, bootstrap
 from posteriori.audit.rasters.change import Disagreement, confusion, disagreement
 from posteriori.audit.reliability import ReliabilityCurve, calibration_error, reliability_curve
@@ -46,6 +46,14 @@ class Judged:
         """Figure of merit of one map or of members."""
         pair = self.trial.pair
         return merit(pair.before, simulated, pair.after, pair.where)
+
+    def members_merit(self, maps: Codes) -> Estimate:
+        """Figure of merit of members, hits and changes averaged over them, with the error that their number leaves."""
+        pair = self.trial.pair
+        came, made = pair.after != pair.before, maps != pair.before
+        parts = [came & made & (maps == pair.after), came | made]
+        terms = np.stack([(part & pair.where).sum((1, 2)) for part in parts], 1)
+        return jackknife(torch.from_numpy(terms).double(), lambda mean: mean[..., 0] / mean[..., 1])
 
     def random_merit(self, rng: Rng) -> float:
         """Figure of merit when the same amounts change anywhere they may."""

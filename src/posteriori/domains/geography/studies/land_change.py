@@ -161,6 +161,7 @@ class _Findings:
         judged, trial = self.judged, self.judged.trial
         own, theirs = judged.merit(trial.best), judged.merit(trial.automaton_best)
         lead = judged.lead(self.rng.child("lead"))
+        members, others = judged.members_merit(trial.members), judged.members_merit(trial.automaton)
         law = judged.calibration(judged.law_changes)
         ratio = self.trend.sum((1, 2)) / max(int(trial.quotas.sum()), 1)
         forbidden, closed = np.sum([self._broken(growth, maps) for growth, maps in self._drawn()], axis=0)
@@ -175,8 +176,8 @@ class _Findings:
             Figure("cellular_automaton.figure_of_merit", theirs),
             Figure("random.figure_of_merit", judged.random_merit(self.rng.child("random"))),
             Figure("null.figure_of_merit", judged.merit(trial.pair.before)),
-            Figure("members.figure_of_merit", judged.merit(trial.members)),
-            Figure("cellular_automaton.members.figure_of_merit", judged.merit(trial.automaton)),
+            Figure("members.figure_of_merit", members.value, members.standard_error),
+            Figure("cellular_automaton.members.figure_of_merit", others.value, others.standard_error),
             Figure("calibration_error", law.value, law.standard_error, gate=Gate(high=0.03)),
             Figure("by_chance.calibration_error", judged.calibration_by_chance()),
             Figure("members.calibration_error", judged.calibration(judged.counted(trial.members)).value),
