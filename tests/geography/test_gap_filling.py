@@ -13,7 +13,7 @@ import torch
 from posteriori.core.errors import DataError, LeakError, OptionError, ShapeError
 from posteriori.core.map_grid import WGS84, MapGrid
 from posteriori.core.random import Rng
-from posteriori.core.raster import Layers, Raster
+from posteriori.core.raster import Kind, Layers, Raster
 from posteriori.core.run import Context
 from posteriori.core.space import Space
 from posteriori.domains.geography.gap_filling import Model
@@ -86,6 +86,19 @@ def test_study_scores_hidden_cells_fills_gaps_and_keeps_every_observed_bit(
         assert draw().axes
     again = quick(files, model=tmp_path / "model.json")(Context(Rng(0)))
     assert again.scores["crps"] == pytest.approx(found.scores["crps"], rel=1e-9)
+
+
+def test_what_is_never_negative_is_filled_without_negative_values(tmp_path: Path) -> None:
+    whole = weather(300)
+    dry = replace(whole, stored=np.maximum(whole.stored - 281, 0), unit="mm", kind=Kind.NON_NEGATIVE)
+    gappy = np.zeros((10, *SHAPE), bool)
+    gappy[:, 2:5, 3:6] = True
+    write_raster(dry.select(slice(0, 240)), tmp_path / "past.nc")
+    write_raster(dry.select(slice(288, 298)).hidden(gappy), tmp_path / "now.nc")
+    found = quick((tmp_path / "past.nc", tmp_path / "now.nc"))(Context(Rng(0)))
+    found.files["filled.nc"](tmp_path / "filled.nc")
+    for name in ("t2m", "t2m_member_1"):
+        assert read_raster(tmp_path / "filled.nc", name).values.min() == 0
 
 
 def test_a_mask_from_a_file_hides_its_cells(files: tuple[Path, Path], tmp_path: Path) -> None:

@@ -195,12 +195,13 @@ def filled(findings: Findings, level: float) -> list[Raster]:
     maps = {name: np.where(raster.observed, 0.0, np.nan) for name in ("spread", "exceeds")}
     maps["exceeds"] = np.where(raster.observed, raster.values > level, np.nan)
     mean, some = np.full(shape, np.nan), [raster.values.copy() for _ in range(WRITTEN)]
-    for layer, (cells, members) in gaps.items():
+    for layer, (cells, drawn) in gaps.items():
         y, x = np.unravel_index(cells.numpy(), shape[1:])
-        mean[layer, y, x], maps["spread"][layer, y, x] = members.mean(0).numpy(), members.std(0).numpy()
-        maps["exceeds"][layer, y, x] = (members > level).double().mean(0).numpy()
+        members = raster.clipped(drawn.numpy())
+        mean[layer, y, x], maps["spread"][layer, y, x] = members.mean(0), members.std(0, ddof=1)
+        maps["exceeds"][layer, y, x] = (members > level).mean(0)
         for each, values in zip(some, members, strict=False):
-            each[layer, y, x] = values.numpy()
+            each[layer, y, x] = values
     name = raster.name
     return [
         raster.replaced(mean),
