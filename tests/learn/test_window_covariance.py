@@ -90,6 +90,36 @@ def test_a_history_with_gaps_gives_a_covariance_too() -> None:
     assert int((~prior.space.mask).sum()) == 3
 
 
+@pytest.mark.parametrize("clouds", [False, True])
+def test_gaps_of_the_history_leave_its_lagged_correlations_as_they_are(clouds: bool) -> None:
+    """Gaps at random, and ones through which cells far apart are never seen in one layer: below twice the largest
+    error of seeds 0 … 3."""
+    history = drifting(400)
+    gaps = Rng(1).uniform(history.shape) < 0.4
+    if clouds:
+        odd = torch.arange(400)[:, None, None] % 2 == 1
+        gaps = torch.where(odd, torch.arange(7) > 3, torch.arange(7) < 3).expand(400, 6, 7)
+    whole = window(history, 1)
+    found = window(torch.where(gaps, torch.nan, history), 1)
+    seen = SPACE.flat(~gaps).double()
+    enough = seen[:-1].mT @ seen[1:] >= 60
+    error = (found.across[0] - whole.across[0])[enough]
+    assert float(error.abs().max()) < 0.4
+    assert float(error.square().mean().sqrt()) < 0.1
+    assert float(found.across[0].abs().max()) < 1.5
+
+
+def test_clouds_in_the_history_do_not_forbid_neighbours() -> None:
+    history = drifting(400)
+    gappy = history.clone()
+    for layer in range(400):
+        gappy[layer, :, layer // 3 % 5 : layer // 3 % 5 + 3] = torch.nan
+    scales = Scales(common=0.1, nugget=1e-3)
+    k, whole = (window(fields, 1).matrix(scales, 1) for fields in (gappy, history))
+    assert float(torch.linalg.eigvalsh(k)[0]) > 0
+    assert float((k * whole)[:42, 42:84].sum()) > 0.4 * float(whole[:42, 42:84].square().sum())
+
+
 def test_steps_that_are_missing_count_for_no_pair() -> None:
     history = drifting(100)
     keep = torch.tensor([at for at in range(100) if at % 2 == 0])

@@ -12,7 +12,7 @@ from posteriori.core.covariance import DenseCovariance
 from posteriori.core.errors import ShapeError
 from posteriori.core.gaussian import Gaussian
 from posteriori.core.space import Space
-from posteriori.learn.scale_covariance import Correlations, Scales
+from posteriori.learn.scale_covariance import FEWEST_PAIRS, Correlations, Scales
 
 DAMPING = (1.0, 0.9, 0.75, 0.5, 0.25, 0.0)
 """Shares of the correlations between layers that are tried where a history with gaps leaves no valid covariance."""
@@ -27,7 +27,8 @@ class Window:
     deviations and C the kernel of places; P projects on the leading patterns and Q on the others; R_τ is the
     correlation at lag τ and ρ_τ its mean over cells; N sets the diagonal of K_0 right, which is that of the field
     alone. R_τ is the sum over pairs of fields by the number of all fields, so that the whole is positive semi-definite
-    where the history has no gaps.
+    where the history has no gaps. Where it has, pairs in which both cells were seen stand for all, and all K_τ are
+    damped by the largest of :data:`DAMPING` that leaves a valid covariance.
 
     Attributes:
         learnt: the correlations of single layers.
@@ -63,14 +64,15 @@ class Window:
         memory.require(4 * 8 * size**2, f"covariances of {size} cells in neighbouring layers", "cut the grid")
         x = learnt.space.flat(history)[:, learnt.cells].double()
         seen = ~torch.isnan(x)
-        z = torch.where(seen, (x - learnt.mean) / learnt.std, 0.0)
-        together = (seen.double().mT @ seen.double()).clamp_min(1)
+        z, known = torch.where(seen, (x - learnt.mean) / learnt.std, 0.0), seen.double()
         at = {int(step): row for row, step in enumerate(steps)}
         across = []
         for lag in range(1, 2 * reach + 1):
             now = [row for step, row in at.items() if step + lag in at]
             then = [at[step + lag] for step in at if step + lag in at]
-            across.append(z[now].mT @ z[then] / together)
+            both = known[now].mT @ known[then]
+            of_all = (both * len(x) / max(len(now), 1)).clamp_min(1)
+            across.append(torch.where(both >= FEWEST_PAIRS, z[now].mT @ z[then] / of_all, 0.0))
         return Window(learnt, tuple(across), bool(seen.all()))
 
     def prior(self, scales: Scales, reach: int) -> Gaussian:
