@@ -75,14 +75,19 @@ def coverage(findings: Findings) -> Figure:
 
 
 def bars(judged: Judged, unit: str) -> Figure:
-    """Score of every filling, its interval over blocks where there is one."""
+    """Score of every filling."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     figure, axes = blank(6.4, 3.2)
     names = sorted(judged.terms, key=lambda name: judged.scores(name)["crps"], reverse=True)
     found = [judged.scores(name)["crps"] for name in names]
     axes.barh(names, found, color=[COLOURS[0] if name == OURS else "0.7" for name in names])
     for at, value in enumerate(found):
         axes.annotate(f"{value:.3g}", (value, at), (3, 0), textcoords="offset points", va="center", fontsize=8)
-    axes.set(xlabel=f"continuous ranked probability score [{unit}]; of points, the mean absolute error")
+    axes.set(xlabel=f"continuous ranked probability score [{unit}];\nof points, the mean absolute error")
     axes.set_xscale("log")
     axes.set_xlim(0.5 * min(found), 2 * max(found))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     return figure
