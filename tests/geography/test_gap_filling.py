@@ -16,7 +16,7 @@ from posteriori.core.random import Rng
 from posteriori.core.raster import Kind, Layers, Raster
 from posteriori.core.run import Context
 from posteriori.core.space import Space
-from posteriori.domains.geography.gap_filling import Model
+from posteriori.domains.geography.gap_filling import Model, Past, fold, foretell
 from posteriori.domains.geography.gap_filling_data import ask, cut, drawn_mask, tiles_of_the_dem
 from posteriori.domains.geography.gap_filling_peers import Peers, interpolated
 from posteriori.domains.geography.kriging import exponential_process, fitted, positions
@@ -304,6 +304,21 @@ def test_a_model_with_neighbours_serves_fields_that_have_none(files: tuple[Path,
     (tmp_path / "model.json").write_text(json.dumps(stored))
     with pytest.raises(DataError, match="neighbours"):
         quick(files, model=tmp_path / "model.json")(Context(Rng(0)))
+
+
+def test_fields_whose_observed_cells_tell_nothing_are_passed_over_when_a_law_is_tried() -> None:
+    """Half the grid never changes, so that a mask that hides the other half leaves nothing to fill from."""
+    raster = weather(60)
+    history = torch.from_numpy(raster.values)
+    history[:, :, 4:] = 280.0
+    left = torch.zeros(2, *SHAPE, dtype=torch.bool)
+    left[0, :, :4], left[1, :, 1] = True, True
+    past = Past(SPACE, history, np.arange(60.0), torch.arange(60), 1)
+    folds = fold(past, [(torch.arange(40), torch.arange(45, 60))], left, 10, Rng(0))
+    for reach in (0, 1):
+        told = foretell(folds, Scales(), reach)
+        assert 0 < len(told.found) < 10
+        assert {len(truth) for truth in told.truth} == {SHAPE[0]}
 
 
 def test_one_file_is_cut_into_history_and_later_fields() -> None:

@@ -165,9 +165,10 @@ def foretell(folds: Sequence[Fold], scales: Scales, reach: int = 0) -> Foretold:
         filler = Filler(part.window, Model(scales, LocalAmplitude(), reach), part.window.matrix(scales, reach))
         layers, there = narrowed(part.fields, reach), narrowed(part.seen, reach)
         for field, seen, scored in zip(layers, there, part.scored, strict=True):
-            if int(seen.sum()) >= FEWEST_SEEN and bool((scored & filler.known).any()):
-                found.append(filler.conditioned(field, seen, scored))
-                truth.append(field[reach][scored & filler.known].double())
+            wanted = scored & filler.known
+            if bool(wanted.any()) and int(filler.used(seen, wanted).sum()) >= FEWEST_SEEN:
+                found.append(filler.conditioned(field, seen, wanted))
+                truth.append(field[reach][wanted].double())
     if not found:
         raise DataError("no field of the history has both observed and hidden cells; give a longer history.")
     return Foretold(found, truth)
