@@ -110,7 +110,7 @@ class Contest:
         ahead, family = series.ahead(lead), partial(laws, gap=gap)
         tried = trial(series, within, ahead, family, folds, gap)
         past = Past.of(series, within, ahead)
-        fitted = family(past)
+        fitted = {name: law for name, law in family(past).items() if name in tried.errors}
         blocks = time_blocks(series.hours[tried.cases[:, 1]].numpy(), block)
         scores = {name: dressed_score(error, tried.fold) for name, error in tried.errors.items()}
         standing = standings(scores, blocks)

@@ -256,7 +256,7 @@ def linear_inverse(past: Past) -> dict[str, Law]:
         if past.ahead % lag:
             continue
         pairs = torch.searchsorted(past.within, past.pairs(lag))
-        for modes in (m for m in MODES if m < min(within.shape)):
+        for modes in (m for m in MODES if m < min(len(pairs), *within.shape)):
             model = LinearInverseModel.fitted(within, pairs, past.ahead // lag, modes)
             found[f"{LINEAR_INVERSE}, {modes} modes, lag {lag}"] = Latest(model)
     return found
@@ -303,7 +303,10 @@ class Trial:
 
 
 def trial(series: Series, within: Tensor, ahead: int, family: Family, folds: int, gap: float) -> Trial:
-    """Every law of ``family`` on ``folds`` stretches of ``within``, learnt from the rest, ``gap`` hours away."""
+    """Laws of ``family`` on ``folds`` stretches of ``within``, learnt from the rest, ``gap`` hours away.
+
+    A law that the rest of one stretch is too short to learn is left out.
+    """
     errors: dict[str, list[Tensor]] = {}
     spread: dict[str, list[Tensor]] = {}
     scores: dict[str, list[Tensor]] = {}  # by case: those by cell would double the memory
@@ -324,9 +327,10 @@ def trial(series: Series, within: Tensor, ahead: int, family: Family, folds: int
             )
         fold += [torch.full((len(pairs),), number)]
         cases += [pairs]
-    crps = {name: float(torch.cat(found).mean()) for name, found in scores.items()}
-    joined = {name: torch.cat(found) for name, found in errors.items()}
-    stated = {name: torch.stack(found) for name, found in spread.items()}
+    always = [name for name, found in errors.items() if len(found) == len(fold)]
+    crps = {name: float(torch.cat(scores[name]).mean()) for name in always}
+    joined = {name: torch.cat(errors[name]) for name in always}
+    stated = {name: torch.stack(spread[name]) for name in always}
     return Trial(crps, joined, stated, torch.cat(fold), torch.cat(cases))
 
 
