@@ -122,7 +122,7 @@ def test_reference_is_the_localised_gaussian_in_closed_form() -> None:
     o, h = (~hide).flatten().nonzero()[:, 0], hide.flatten().nonzero()[:, 0]
     gain = k[h][:, o] @ torch.linalg.inv(k[o][:, o] + noise * torch.eye(len(o)))
     mean = history.reshape(60, -1).mean(0)
-    peers = Peers.of(SPACE, history, torch.ones(SHAPE, dtype=torch.bool))
+    peers = Peers.of(SPACE, history, torch.ones(SHAPE, dtype=torch.bool), torch.arange(60), 0)
     law = peers.laws(field[None], ~hide[None], hide, Rng(0))["reference"]
     torch.testing.assert_close(law.mean, mean[h] + gain @ (field.flatten()[o] - mean[o]), rtol=0, atol=1e-8)
     torch.testing.assert_close(law.std.square(), (k[h][:, h] - gain @ k[o][:, h]).diagonal() + noise, rtol=0, atol=1e-8)
@@ -142,7 +142,7 @@ def test_kriging_equals_gstools() -> None:
     mean, variance = krige((y[~o], x[~o]), return_var=True)
     history = torch.zeros(2, *SHAPE, dtype=torch.float64)
     history[0] += 1e-3
-    peers = Peers.of(SPACE, history - 5e-4, torch.ones(SHAPE, dtype=torch.bool))
+    peers = Peers.of(SPACE, history - 5e-4, torch.ones(SHAPE, dtype=torch.bool), torch.arange(2), 0)
     law = peers.kriged(field[None], seen[None], (~seen).flatten().nonzero()[:, 0], Rng(0))
     np.testing.assert_allclose(law.mean.numpy(), mean, atol=1e-5)
     np.testing.assert_allclose(law.std.square().numpy(), variance, rtol=1e-4, atol=1e-6)
@@ -155,6 +155,22 @@ def test_a_variogram_is_found_again() -> None:
     sills, lengths = zip(*[fitted(at, root @ Rng(seed).normal((400,))) for seed in range(8)], strict=True)
     assert 2.7 < np.median(sills) < 5.4
     assert 2.0 < np.median(lengths) < 4.0
+
+
+def test_a_variogram_of_few_cells_is_fitted_without_a_warning() -> None:
+    values = torch.from_numpy(weather(20).values.reshape(20, -1)) - 280
+    few = [Rng(seed).permutation(63)[:4] for seed in range(20)]
+    found = [fitted(positions(SPACE)[cells], field[cells]) for cells, field in zip(few, values, strict=True)]
+    assert np.isfinite(found).all()
+
+
+def test_peers_of_a_history_without_a_whole_window_take_absent_layers_for_the_mean() -> None:
+    raster = weather(60)
+    history, hide = torch.from_numpy(raster.values), drawn_mask(SHAPE, "block", 0.5, Rng(0))
+    steps = torch.arange(60) + torch.arange(60) // 2
+    peers = Peers.of(SPACE, history, torch.ones(SHAPE, dtype=torch.bool), steps, 1)
+    laws = peers.laws(history[:3], (~hide).expand(3, *SHAPE), hide, Rng(0))
+    assert all(bool(torch.isfinite(law.mean).all()) and law.std is not None for law in laws.values())
 
 
 def test_linear_interpolation_gives_a_plane_back() -> None:

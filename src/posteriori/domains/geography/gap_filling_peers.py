@@ -51,7 +51,7 @@ class Peers:
     std: Tensor
 
     @staticmethod
-    def of(space: Space, history: Tensor, known: Tensor, steps: Tensor | None = None, reach: int = 0) -> Peers:
+    def of(space: Space, history: Tensor, known: Tensor, steps: Tensor, reach: int) -> Peers:
         """From a history (n, *space.shape) at ``steps``; gaps count as the mean, cells not ``known`` are left out."""
         counted = replace(space, mask=None if bool(known.all()) else known)
         mean = history.nanmean(0).nan_to_num(0.0)
@@ -96,11 +96,14 @@ class Peers:
         return Law(self.mean[there] + told.mean, told.covariance.diagonal().clamp_min(1e-24).sqrt())
 
 
-def _of_windows(space: Space, anomalies: Tensor, steps: Tensor | None, reach: int) -> Tensor:
-    """C ∘ exp(-(d/L)²/2) of the windows of a history that have all their layers, (l size, l size)."""
-    assert steps is not None
+def _of_windows(space: Space, anomalies: Tensor, steps: Tensor, reach: int) -> Tensor:
+    """C ∘ exp(-(d/L)²/2) of the windows of a history that have all their layers, (l size, l size).
+
+    Where none has, absent layers count as the mean.
+    """
     beside = layers_beside(steps, steps, steps[:0], reach)
-    windows = stacked(anomalies, beside[(beside >= 0).all(1)]).flatten(1)
+    complete = (beside >= 0).all(1)
+    windows = stacked(anomalies, beside[complete] if bool(complete.any()) else beside).flatten(1).nan_to_num(0.0)
     if space.mask is not None:
         windows = windows * space.mask.flatten().repeat(2 * reach + 1)
     taper = (-0.5 * (torch.cdist(positions(space), positions(space)) / (0.5 * space.shape[0])).square()).exp()

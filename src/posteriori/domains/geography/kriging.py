@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import torch
-from scipy.optimize import curve_fit
+from scipy.optimize import least_squares
 from scipy.spatial.distance import pdist
 from torch import Tensor
 
@@ -83,11 +83,9 @@ def fitted(points: Tensor, values: Tensor) -> tuple[float, float]:
     variance = max(float(values.var()), 1e-12)
     if len(lags) < 2:
         return variance, reach / 3
-    (sill, length), _ = curve_fit(
-        lambda d, sill, length: sill * (1 - np.exp(-d / length)),
-        lags,
-        found,
-        p0=(variance, reach / 3),
+    sill, length = least_squares(
+        lambda law: law[0] * (1 - np.exp(-lags / law[1])) - found,
+        (variance, reach / 3),
         bounds=((1e-3 * variance, 1e-2), (1e3 * variance, 1e3 * reach)),
-    )
+    ).x
     return float(sill), float(length)
