@@ -132,6 +132,8 @@ def test_spans_not_given_suit_the_step_of_the_fields() -> None:
     assert (hourly.lead, hourly.leads, hourly.gap, hourly.block) == (6, (3, 12, 24), 40, 24)
     yearly = Spans.of(replace(series(30), hours=8640.0 * torch.arange(30)), "h", None, None, None, None)
     assert (yearly.lead, yearly.leads, yearly.gap, yearly.block) == (8640, (17280, 34560), 103680, 103680)
+    rounded = Spans.of(replace(series(30), hours=(1 + 1e-12) * torch.arange(30, dtype=torch.float64)), "h", *4 * [None])
+    assert (rounded.lead, rounded.leads) == (6, (3, 12, 24))
 
 
 def test_years_of_360_days_are_forecast_and_written_in_their_calendar(tmp_path: Path) -> None:
@@ -216,13 +218,22 @@ def test_series_refuse_gaps_uneven_times_and_layers_without_times() -> None:
         series_of(raster(24, gap=True))
     with pytest.raises(DataError, match="four fields with times"):
         series_of(Raster("t", np.zeros((5, 6, 7)), MapGrid((6, 7)), layers=Layers("band", np.arange(5))))
+    with pytest.raises(DataError, match="no cell changes over 20 fields"):
+        Past.of(replace(series(24), fields=torch.arange(42.0).expand(24, -1)), torch.arange(20), 3)
     with pytest.raises(DataError, match="uneven"):
         Series(torch.tensor([0.0, 1, 2, 5]), torch.zeros(4, 42), torch.ones(6, 7, dtype=torch.bool))
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"lead": 0.0}, "lead=0"), ({"folds": 1}, "folds=1"), ({"draws": 3}, "draws=3"), ({"leads": (-1.0,)}, "leads=-1")],
+    [
+        ({"lead": 0.0}, "lead=0"),
+        ({"lead": float("inf")}, "lead=inf"),
+        ({"folds": 1}, "folds=1"),
+        ({"draws": 3}, "draws=3"),
+        ({"leads": (-1.0,)}, "leads=-1"),
+        ({"leads": (float("inf"),)}, "leads=inf"),
+    ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, float], words: str) -> None:
     with pytest.raises(OptionError, match=words):

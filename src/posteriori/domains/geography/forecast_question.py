@@ -59,9 +59,9 @@ class Spans:
         step, length = series.step, {"h": 1.0, "day": DAY, "month": series.year / 12, "year": series.year}[unit]
         if unit in ("month", "year") and abs(round(length / step) * step - length) < SNAP * length:
             length = round(length / step) * step
-        far = [hours for hours in (3.0, 12.0, 24.0) if hours % step == 0] or [2 * step, 4 * step]
+        far = [hours for hours in (3.0, 12.0, 24.0) if series.steps(hours)] or [2 * step, 4 * step]
         return Spans(
-            lead=lead * length if lead is not None else 6.0 if 6.0 % step == 0 else step,
+            lead=lead * length if lead is not None else 6.0 if series.steps(6.0) else step,
             leads=tuple(other * length for other in leads) if leads is not None else tuple(far),
             gap=gap * length if gap is not None else max(40.0, RECENT * step),
             block=block * length if block is not None else max(DAY, RECENT * step),
@@ -98,8 +98,12 @@ def series_of(raster: Raster) -> Series:
             f"{count} cells of {raster.name} have gaps; fill them first: posteriori run geography/gap-filling."
         )
     mask, hours = torch.from_numpy(always), torch.from_numpy(_even(raster.layers.hours))
-    hours -= (hours[0] / DAY).floor() * DAY
-    return Series(hours, torch.from_numpy(raster.values)[:, mask], mask, year_hours(raster.layers.calendar))
+    return Series(
+        hours - (hours[0] / DAY).floor() * DAY,
+        torch.from_numpy(raster.values)[:, mask],
+        mask,
+        year_hours(raster.layers.calendar),
+    )
 
 
 def split(series: Series, spans: Spans, last_train: float | None, first_test: float | None) -> tuple[Tensor, Tensor]:

@@ -89,12 +89,17 @@ class Series:
         """Hours between fields."""
         return float(self.hours[1] - self.hours[0])
 
+    def steps(self, span: float) -> int:
+        """Fields in ``span`` hours; 0 if that is no whole number."""
+        number = span / self.step
+        return round(number) if abs(number - round(number)) <= 1e-3 else 0
+
     def ahead(self, lead: float) -> int:
         """Fields in ``lead`` hours; ``OptionError`` if that is no whole number of at least one."""
-        number = lead / self.step
-        if number < 1 - 1e-6 or abs(number - round(number)) > 1e-3:
+        number = self.steps(lead)
+        if number < 1:
             raise OptionError(f"lead={lead:g} h is no whole number of steps of {self.step:g} h.")
-        return round(number)
+        return number
 
     def pairs(self, within: Tensor, ahead: int) -> Tensor:
         """(p, 2) positions ``ahead`` fields apart of which all between, ends included, belong to ``within``."""
@@ -122,7 +127,15 @@ class Past:
 
     @staticmethod
     def of(series: Series, within: Tensor, ahead: int) -> Past:
-        """Those fields, and the cycle that they show."""
+        """Those fields, and the cycle that they show.
+
+        Raises:
+            DataError: no cell changes in them.
+        """
+        if not bool((series.fields[within] != series.fields[within[0]]).any()):
+            raise DataError(
+                f"no cell changes over {len(within)} fields to learn from; check the variable and the times."
+            )
         cycle = DailyCycle.fitted(series.hours[within], series.fields[within], series.year)
         anomalies = series.fields - cycle.at(series.hours)
         return Past(series, within, ahead, cycle, anomalies, torch.zeros_like(anomalies))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,9 +102,9 @@ class Study:
     def __post_init__(self) -> None:
         for name in ("lead", "gap", "block"):
             given = getattr(self, name)
-            if given is not None and not given > 0:
+            if given is not None and not 0 < given < inf:
                 raise OptionError(f"{name}={given:g} must be a positive number [{self.unit}].")
-        if not all(lead > 0 for lead in self.leads or ()):
+        if not all(0 < lead < inf for lead in self.leads or ()):
             given = ",".join(f"{lead:g}" for lead in self.leads or ())
             raise OptionError(f"leads={given} must be positive numbers [{self.unit}].")
         if not 2 <= self.folds <= 20:
