@@ -55,6 +55,17 @@ def test_blocks_of_time_keep_their_gap_and_whole_days() -> None:
     assert in_time(stack(hourly=False), 240, 24).hour is None
 
 
+def test_times_are_read_in_every_calendar_however_they_are_rounded() -> None:
+    sample = in_time(stack(), 48, 12)
+    for unit, first in (("days since 2000-01-01", 60.0), ("days since 0001-01-01", 719_982.0)):
+        layers = Layers("time", first + np.arange(288) / 12, unit, "360_day")
+        again = in_time(replace(stack(), layers=layers), 48, 12)
+        assert torch.equal(again.train, sample.train)
+        assert torch.equal(again.held, sample.held)
+        assert again.hour is not None
+        assert again.hour.unique().tolist() == list(range(0, 24, 2))
+
+
 def test_tiles_of_training_and_held_out_squares_share_no_cell() -> None:
     dem = load_dem()
     marked = replace(dem, stored=np.arange(dem.stored.size, dtype=np.int32).reshape(dem.stored.shape))

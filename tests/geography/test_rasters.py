@@ -107,6 +107,9 @@ def test_hours_are_counted_in_every_calendar() -> None:
     assert elapsed(np.array([2]), "months since 1960-01-01", "360_day").tolist() == [1440.0]
     assert elapsed(np.array([1]), "years since 1960-01-01", "noleap").tolist() == [8760.0]
     assert elapsed(np.array([1]), "hours since 2019-03-01 00:00 +02:00").tolist() == [-1.0]
+    hourly = np.arange(1000)
+    assert elapsed(3600 * (400_000 + hourly), "seconds since 1970-01-01").tolist() == (400_000 + hourly).tolist()
+    assert elapsed(43_000 + hourly / 24, "days since 1900-01-01").tolist() == (1_032_000 + hourly).tolist()
     assert (year_hours("standard"), unit_hours("weeks since 2000-01-01")) == (8765.82, 168.0)
     later = Layers("time", np.array([30, 60]), "days since 2000-01-01", "360_day").after(36.0)
     assert (later.labels.tolist(), later.calendar) == ([61.5], "360_day")

@@ -74,15 +74,16 @@ def unit_hours(unit: str, calendar: str = "standard") -> float:
 
 
 def elapsed(numbers: NDArray[Any], unit: str, calendar: str = "standard") -> NDArray[np.float64]:
-    """Hours from midnight UTC of the date that ``unit`` names, same shape, in whatever calendar.
+    """Hours from midnight UTC of the date that ``unit`` names, same shape, in whatever calendar; to the microsecond.
 
     Raises:
         DataError: no unit of time with a date, or a number that is not finite.
     """
-    length = unit_hours(unit, calendar)
+    name, found = _read(unit)
+    microseconds = MICROSECONDS.get(name) or 3.6e9 * unit_hours(unit, calendar)
     if numbers.dtype.kind not in "fiu" or not np.isfinite(numbers).all():
         raise DataError(f"times in [{unit}] hold {numbers.dtype} or are not finite; mend the axis of times.")
-    return np.asarray(numbers.astype(np.float64) * length + _clock(_read(unit)[1]) / 3600)
+    return np.asarray((np.rint(numbers.astype(np.float64) * microseconds) + np.rint(1e6 * _clock(found))) / 3.6e9)
 
 
 def _read(unit: str) -> tuple[str, re.Match[str]]:

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from posteriori.audit.rasters.splits import hours
 from posteriori.core.errors import DataError, OptionError, ShapeError
 from posteriori.core.raster import Kind, Layers, Raster
 
@@ -72,7 +71,7 @@ def in_time(raster: Raster, block: float, gap: float) -> Sample:
         raise DataError(f"{raster.name} holds classes; this study generates numbers.")
     if not block > 2 * gap >= 0:
         raise OptionError(f"block={block:g}, gap={gap:g}: a block must be longer than two gaps, and a gap at least 0.")
-    at = hours(raster.times) if raster.layers.timed else np.arange(float(len(raster.stored)))
+    at = np.round(raster.layers.hours, 6) if raster.layers.timed else np.arange(float(len(raster.stored)))
     which = np.floor((at - at.min()) / block).astype(np.int64)
     inside = (at - at.min()) % block
     held = (which % 2 == 1) & (inside >= gap) & (inside < block - gap)
@@ -81,9 +80,7 @@ def in_time(raster: Raster, block: float, gap: float) -> Sample:
         raise DataError(f"{train.sum()} layers to learn from and {held.sum()} held out; at least {FEWEST} of each.")
     fields, mask = _complete(raster)
     step = float(np.median(np.diff(np.sort(at)))) if raster.layers.timed else 24.0
-    clock = None
-    if step < 24:
-        clock = torch.from_numpy((raster.times - raster.times.astype("datetime64[D]")) / np.timedelta64(1, "h"))
+    clock = torch.from_numpy(at % 24) if step < 24 else None
     return Sample(
         raster.select([0]),
         fields[train],
