@@ -62,6 +62,6 @@ def test_draws_have_the_stated_spread() -> None:
 
 
 def test_numbers_out_of_range_are_refused() -> None:
-    for options in ({"reach": 0.0}, {"factor": -1.0}, {"degrees": 2.0}, {"members": 1}):
+    for options in ({"reach": 0.0}, {"factor": -1.0}, {"degrees": 2.0}, {"members": 1}, {"weight": math.nan}):
         with pytest.raises(OptionError):
             LocalAmplitude(**options)

@@ -119,7 +119,8 @@ class LocalAmplitude:
     )
 
     def __post_init__(self) -> None:
-        if not min(self.reach, self.weight, self.factor) > 0 or not self.degrees > 2 or self.members < 2:
+        positive = all(0 < number < inf for number in (self.reach, self.weight, self.factor))
+        if not positive or not self.degrees > 2 or self.members < 2:
             raise OptionError(f"{self}: positive numbers, degrees above 2 and two members at least are needed.")
 
     def __call__(self, target: Target, context: Context) -> Draws:
