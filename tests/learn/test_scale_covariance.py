@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -51,6 +53,26 @@ def test_gaps_of_the_history_change_little_and_cells_never_seen_are_left_out() -
     assert float((found.matrix(Scales()) - whole).abs().max()) < 0.35
 
 
+def test_a_cell_that_changes_by_rounding_alone_is_not_known() -> None:
+    history = fields(60)
+    history[:, 2, 3] = 0.1
+    assert float(SPACE.flat(history).mean(0)[17]) != 0.1
+    found = Correlations.of(SPACE, history, Rng(0))
+    assert not bool(found.known[2, 3])
+    assert int(found.known.sum()) == 41
+    assert torch.equal(found.defined.mask, found.known)
+
+
+def test_few_cells_under_many_gaps_have_a_covariance_too() -> None:
+    """Pairs seen in few layers leave R negative eigenvalues, some of them among the leading patterns."""
+    space = Space("t", {"y": 3, "x": 4}, "K")
+    history = fields(12)[:, :3, :4]
+    gappy = torch.where(Rng(2).uniform(history.shape) < 0.5, torch.nan, history)
+    found = Correlations.of(space, gappy, Rng(0))
+    assert float(found.values[-1]) < -0.1
+    assert float(torch.linalg.eigvalsh(found.matrix(Scales(common=0.0, leading=20)))[0]) > 0
+
+
 def test_likelihood_rises_and_learnt_places_are_a_correlation() -> None:
     history = fields(200)
     kernel, features = PlaceKernel(), character(SPACE, history, torch.arange(42))
@@ -68,7 +90,12 @@ def test_bad_input_is_refused() -> None:
         Correlations.of(SPACE, torch.zeros(5, 3, 3), Rng(0))
     with pytest.raises(DataError, match="nothing can be learnt"):
         Correlations.of(SPACE, torch.full((5, 6, 7), torch.nan), Rng(0))
-    with pytest.raises(OptionError):
-        Scales(common=1.5)
-    with pytest.raises(OptionError):
-        Scales(length=0.0)
+    for options in (
+        {"common": 1.5},
+        {"length": 0.0},
+        {"leading_length": math.nan},
+        {"nugget": math.nan},
+        {"nugget": math.inf},
+    ):
+        with pytest.raises(OptionError):
+            Scales(**options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from math import inf
 from typing import ClassVar
 
 import torch
@@ -19,6 +20,8 @@ from posteriori.learn.place_kernel import PlaceKernel, character, positions
 
 STEPS, FEWER_STEPS = 110, 40
 """Steps in which the part common to all places is learnt: from nothing, and from one learnt before."""
+LEAST_CHANGE = 1e-12
+"""Standard deviation, over the mean's size, below which a cell only seems to change, by rounding."""
 FEWEST_PAIRS = 2
 """Layers in which two cells must have been seen together for their correlation to count."""
 
@@ -57,9 +60,9 @@ class Scales:
     )
 
     def __post_init__(self) -> None:
-        if not min(self.length, self.leading_length) > 0 or not 0 <= self.common <= 1:
+        if not (self.length > 0 and self.leading_length > 0 and 0 <= self.common <= 1):
             raise OptionError(f"{self}: lengths must be positive and the common share in [0, 1].")
-        if self.leading < 0 or self.nugget < 0:
+        if self.leading < 0 or not 0 <= self.nugget < inf:
             raise OptionError(f"{self}: the number of leading patterns and the nugget must be at least 0.")
 
 
@@ -109,7 +112,7 @@ class Correlations:
         mean = torch.where(seen, x, 0.0).sum(0) / count.clamp_min(1)
         anomaly = torch.where(seen, x - mean, 0.0)
         std = (anomaly.square().sum(0) / count.clamp_min(1)).sqrt()
-        cells = ((count >= FEWEST_PAIRS) & (std > 0)).nonzero()[:, 0]
+        cells = ((count >= FEWEST_PAIRS) & (std > LEAST_CHANGE * mean.abs())).nonzero()[:, 0]
         if not len(cells):
             raise DataError("no cell of the history has two different values; nothing can be learnt from it.")
         memory.require(8 * 8 * len(cells) ** 2, f"correlations of {len(cells)} cells", "cut the grid, or every=2")
@@ -126,14 +129,22 @@ class Correlations:
             space, cells, mean[cells], std[cells], values.flip(0), vectors.flip(1), common, distance, kernel
         )
 
+    @property
+    def known(self) -> Tensor:
+        """Which cells the history knows, bool (y, x)."""
+        return self.space.unflat(torch.zeros(self.space.size, dtype=torch.bool).index_fill(0, self.cells, True))
+
+    @property
+    def defined(self) -> Space:
+        """The grid without the cells that the history does not know."""
+        return replace(self.space, mask=None if len(self.cells) == self.space.size else self.known)
+
     def prior(self, scales: Scales) -> Gaussian:
         """The law over the grid; cells that the history does not know are undefined: mean and variance 0."""
-        size = self.space.size
+        space, size = self.defined, self.space.size
         whole = torch.zeros(size, size, dtype=torch.float64)
         whole[self.cells[:, None], self.cells] = self.matrix(scales)
-        mean, known = torch.zeros(size, dtype=torch.float64), torch.zeros(size, dtype=torch.bool)
-        mean[self.cells], known[self.cells] = self.mean, True
-        space = replace(self.space, mask=None if bool(known.all()) else self.space.unflat(known))
+        mean = torch.zeros(size, dtype=torch.float64).index_copy(0, self.cells, self.mean)
         return Gaussian(space, space.unflat(mean), DenseCovariance(whole))
 
     def matrix(self, scales: Scales) -> Tensor:
@@ -145,9 +156,9 @@ class Correlations:
 
     def tapered(self, scales: Scales) -> Tensor:
         """R₁ ∘ g(d/L₁) + R₂ ∘ g(d/L₂), (k, k)."""
-        first = min(scales.leading, len(self.values))
-        lead = (self.vectors[:, :first] * self.values[:first]) @ self.vectors[:, :first].mT
-        rest = (self.vectors[:, first:] * self.values[first:].clamp_min(0)) @ self.vectors[:, first:].mT
+        first, values = min(scales.leading, len(self.values)), self.values.clamp_min(0)
+        lead = (self.vectors[:, :first] * values[:first]) @ self.vectors[:, :first].mT
+        rest = (self.vectors[:, first:] * values[first:]) @ self.vectors[:, first:].mT
         return lead * self.taper(scales.leading_length) + rest * self.taper(scales.length)
 
     def taper(self, length: float) -> Tensor:

@@ -77,7 +77,7 @@ class Window:
 
     def prior(self, scales: Scales, reach: int) -> Gaussian:
         """The law over ``reach`` layers before, the field, and as many after, (layer, y, x)."""
-        layers, known = 2 * reach + 1, self.learnt.prior(scales).space
+        layers, known = 2 * reach + 1, self.learnt.defined
         size, cells = known.size, self.learnt.cells
         space = Space(
             known.name,

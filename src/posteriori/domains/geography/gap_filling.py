@@ -229,8 +229,7 @@ class Filler:
     @property
     def known(self) -> Tensor:
         """Cells that the history knows, (y, x)."""
-        learnt = self.window.learnt
-        return learnt.space.unflat(torch.zeros(learnt.space.size, dtype=torch.bool).index_fill(0, learnt.cells, True))
+        return self.window.learnt.known
 
     @property
     def prior(self) -> Gaussian:

@@ -154,8 +154,7 @@ def shown_posterior(findings: Findings, context: Context) -> Draws:
     target = Inverse(operator, prior, operator(shown.window.nan_to_num(0.0)), sigma)
     posterior = infer(target, filler.model.spread, seed=context.rng.seed)
     assert isinstance(posterior, Draws)
-    space = filler.window.learnt.prior(filler.model.scales).space
-    return Draws(space, posterior.values[:, filler.model.reach])
+    return Draws(filler.window.learnt.defined, posterior.values[:, filler.model.reach])
 
 
 def pictures(findings: Findings, posterior: Draws, level: float) -> dict[str, Callable[[], Picture]]:
