@@ -317,6 +317,8 @@ def test_what_cannot_be_generated_is_refused(tmp_path: Path) -> None:
         in_time(
             replace(raster, kind=Kind.CATEGORICAL, stored=np.ones(raster.stored.shape, np.int16), nodata=None), 48, 12
         )
+    with pytest.raises(DataError, match="directions"):
+        in_time(replace(raster, kind=Kind.CIRCULAR, unit="degree"), 48, 12)
     with pytest.raises(DataError, match="at least 60"):
         in_time(raster.select(np.arange(100)), 48.0, 12.0)
     with pytest.raises(OptionError, match="two gaps"):

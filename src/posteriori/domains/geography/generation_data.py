@@ -65,10 +65,9 @@ def in_time(raster: Raster, block: float, gap: float) -> Sample:
     and both sides go through all hours of the day and all weather alike; two days and twelve hours apart are stricter.
 
     Raises:
-        DataError: too few layers, classes, or cells that are only sometimes observed.
+        DataError: too few layers, classes or directions, or cells that are only sometimes observed.
     """
-    if raster.kind.classes:
-        raise DataError(f"{raster.name} holds classes; this study generates numbers.")
+    _require_numbers(raster)
     if not block > 2 * gap >= 0:
         raise OptionError(f"block={block:g}, gap={gap:g}: a block must be longer than two gaps, and a gap at least 0.")
     at = np.round(raster.layers.hours, 6) if raster.layers.timed else np.arange(float(len(raster.stored)))
@@ -104,10 +103,9 @@ def in_tiles(raster: Raster, tile: int, room: int = 8) -> Sample:
 
     Raises:
         ShapeError: fewer tiles than are needed.
-        DataError: classes.
+        DataError: classes or directions.
     """
-    if raster.kind.classes:
-        raise DataError(f"{raster.name} holds classes; this study generates numbers.")
+    _require_numbers(raster)
     rows, columns = raster.grid.shape
     if tile < 8 or room < 2 or room % 2:
         raise OptionError(f"tile={tile}: at least 8 cells, in squares with an even number of cells to spare.")
@@ -148,7 +146,7 @@ def with_condition(sample: Sample, raster: Raster) -> Sample:
     Raises:
         OptionError: tiles, which have no places.
         ShapeError: another grid, or several layers.
-        DataError: classes, a gap where fields have values, or the same number everywhere.
+        DataError: classes or directions, a gap where fields have values, or the same number everywhere.
     """
     if not sample.placed:
         raise OptionError("condition= goes with layers of fields; tiles of one raster have no places.")
@@ -156,8 +154,7 @@ def with_condition(sample: Sample, raster: Raster) -> Sample:
         raise ShapeError(f"{raster.name} lies on another grid than the fields: {difference}; regrid one of them first.")
     if len(raster.stored) != 1:
         raise ShapeError(f"{raster.name} has {len(raster.stored)} layers; a condition has one, for it does not change.")
-    if raster.kind.classes:
-        raise DataError(f"{raster.name} holds classes; a condition needs numbers.")
+    _require_numbers(raster)
     values = torch.from_numpy(raster.values[0])
     lost = int((~torch.isfinite(values) & sample.mask).sum())
     if lost or values[sample.mask].std() == 0:
@@ -178,6 +175,12 @@ def generated_raster(sample: Sample, fields: Tensor, name: str) -> Raster:
         offset=0.0,
         layers=Layers("member", np.arange(len(values))),
     )
+
+
+def _require_numbers(raster: Raster) -> None:
+    if raster.kind.classes or raster.kind is Kind.CIRCULAR:
+        what = "classes" if raster.kind.classes else "directions"
+        raise DataError(f"{raster.name} holds {what}; this study needs numbers of which there is a mean.")
 
 
 def _complete(raster: Raster) -> tuple[Tensor, Tensor]:
