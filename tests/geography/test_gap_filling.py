@@ -233,6 +233,9 @@ def test_files_that_do_not_belong_together_are_refused(files: tuple[Path, Path],
         ask(whole, whole.select(slice(50, 60)), "", "", 0.0)
     with pytest.raises(ShapeError, match="different grids"):
         ask(whole, cut(weather(5, start=100), (6, 8), 1), "", "", 0.0)
+    for kind in (Kind.CIRCULAR, Kind.CATEGORICAL):
+        with pytest.raises(DataError, match=kind.value):
+            ask(replace(whole, kind=kind), None, "", "", 0.0)
     missing = replace(whole, stored=np.full_like(whole.stored, np.nan))
     write_raster(missing, tmp_path / "missing.nc")
     with pytest.raises(DataError):
@@ -341,3 +344,25 @@ def test_one_file_is_cut_into_history_and_later_fields() -> None:
     asked = ask(weather(240), None, "", "", 12.0)
     assert len(asked.past) == 173
     assert asked.now.min() - asked.past.max() > 12
+
+
+def test_a_history_in_any_order_is_learnt_from_in_order_of_time() -> None:
+    whole = weather(60)
+    asked = ask(whole.select(Rng(0).permutation(60).numpy()), weather(5, start=100), "", "", 0.0)
+    assert np.array_equal(np.diff(asked.past), np.ones(59))
+    assert np.array_equal(asked.history.stored, whole.stored)
+
+
+def test_neighbours_of_data_that_overlap_the_history_are_not_those_learnt_from() -> None:
+    whole = weather(60)
+    asked = ask(whole.select(slice(0, 40)), whole.select(slice(30, 60)), "", "10:", 0.0)
+    assert np.array_equal(asked.fields.stored, whole.stored[40:])
+    assert asked.neighbours(1)[1][:2].tolist() == [[-1, 10, 11], [10, 11, 12]]
+    twice = whole.select([*range(40, 60), 59])
+    assert ask(whole.select(slice(0, 40)), twice, "", "", 0.0).neighbours(1)[1].shape == (21, 1)
+
+
+def test_a_history_of_one_moment_has_no_neighbours() -> None:
+    whole = weather(40)
+    moment = replace(whole, layers=Layers.at(np.repeat(whole.times[:1], 40)))
+    assert ask(moment, weather(5, start=100), "", "", 0.0).neighbours(1)[1].shape == (5, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from posteriori.audit.rasters.splits import hours
 from posteriori.core.errors import DataError, LeakError, OptionError, ShapeError
 from posteriori.core.map_grid import MapGrid
 from posteriori.core.random import Rng
-from posteriori.core.raster import Layers, Raster
+from posteriori.core.raster import Kind, Layers, Raster
 from posteriori.domains.geography.dem import load_dem
 from posteriori.domains.geography.neighbours import layers_beside, narrowed, whole_steps
 from posteriori.domains.geography.raster import read_mask, read_raster
@@ -35,28 +36,35 @@ class Asked:
     """A history and the fields to fill, on one grid.
 
     Attributes:
-        history: fields to learn from.
-        fields: fields to fill.
-        past, now: their times [h] (numbers of layers where there are none).
+        history: fields to learn from, in order of time.
+        past: their times [h] (numbers of layers where there are none), (n,).
+        layers: all layers of the file that the fields to fill come from: their neighbours are among them.
+        then: the times of those, as ``past``, (layer,).
+        picked: which of those are to be filled, (field,).
         timed: whether these are times.
-        layers: all layers of the file that the fields come from: their neighbours are among them.
-        then: the times of those, as ``now``.
-        picked: which of those the fields are, (field,).
     """
 
     history: Raster
-    fields: Raster
     past: NDArray[np.float64]
-    now: NDArray[np.float64]
-    timed: bool
     layers: Raster
     then: NDArray[np.float64]
     picked: NDArray[np.int64]
+    timed: bool
+
+    @cached_property
+    def fields(self) -> Raster:
+        """The fields to fill."""
+        return self.layers.select(self.picked)
+
+    @property
+    def now(self) -> NDArray[np.float64]:
+        """Their times, (field,)."""
+        return self.then[self.picked]
 
     @property
     def shape(self) -> tuple[int, int]:
         """Of the grid."""
-        return self.fields.grid.shape
+        return self.layers.grid.shape
 
     def neighbours(self, reach: int) -> tuple[Tensor, Tensor]:
         """Steps at which the history lies, (n,), and each field's layer and those ``reach`` to each side, (field, l).
@@ -64,7 +72,8 @@ class Asked:
         A step is the usual time between layers of the history; -1 stands for a layer that there is not. Without times,
         where layers lie off the steps or two share one, or where no field has a neighbour, l is 1.
         """
-        step = float(np.median(np.diff(np.unique(self.past)))) if self.timed and reach else 0.0
+        apart = np.diff(np.unique(self.past))
+        step = float(np.median(apart)) if self.timed and reach and len(apart) else 0.0
         past, then = (whole_steps(times - self.past.min(), step) for times in (self.past, self.then))
         if past is None or then is None:
             return torch.arange(len(self.past)), torch.from_numpy(self.picked)[:, None]
@@ -83,12 +92,14 @@ def ask(history: Raster, data: Raster | None, fit: str, test: str, gap: float) -
 
     Raises:
         LeakError: a layer to fill that was learnt from. DataError, ShapeError: rasters that do not belong together.
+        DataError: classes or angles, a history that is too short, or nothing to fill.
     """
     other = history if data is None else data
     if difference := history.grid.difference(other.grid):
         raise ShapeError(f"history and data lie on different grids: {difference}; regrid one of them first.")
-    if history.kind.classes or other.kind.classes:
-        raise DataError(f"{other.name} holds classes; gap filling needs numbers.")
+    for raster in (history, other):
+        if raster.kind.classes or raster.kind is Kind.CIRCULAR:
+            raise DataError(f"{raster.name} is {raster.kind.value}; laws of fields are learnt from plain numbers.")
     if other.unit != history.unit:
         other = other.in_unit(history.unit)
     timed = history.layers.timed and other.layers.timed
@@ -108,7 +119,8 @@ def ask(history: Raster, data: Raster | None, fit: str, test: str, gap: float) -
             f"{len(both)} of the fields to fill are in the history, hour {both[0]:g} from its first the earliest; "
             "keep them apart with fit=0:432 and test=472::12 or the like."
         )
-    return Asked(history.select(first), other.select(then), past[first], now[then], timed, other, now, then)
+    first = first[np.argsort(past[first], kind="stable")]
+    return Asked(history.select(first), past[first], other, now, then, timed)
 
 
 def cut(raster: Raster, cells: tuple[int, ...], every: int) -> Raster:

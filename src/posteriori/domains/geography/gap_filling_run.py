@@ -118,10 +118,10 @@ class Findings:
         """
         began, rng = time.process_time(), context.rng
         space = asked.fields.space
-        history, fields, layers = (torch.from_numpy(r.values) for r in (asked.history, asked.fields, asked.layers))
-        scored = _spread_out(len(fields), masking.fields)
+        history, layers = (torch.from_numpy(raster.values) for raster in (asked.history, asked.layers))
+        scored = _spread_out(len(asked.picked), masking.fields)
         hidden = hidden_cells(asked, masking.kind, masking.share, masking.draws, scored, rng.child("hidden"))
-        _refuse_unscorable(fields[scored], hidden)
+        _refuse_unscorable(layers[asked.picked[scored]], hidden)
         steps, beside = asked.neighbours(effort.neighbours if model is None else model.reach)
         past = Past(space, history, asked.past, steps, beside.shape[1] // 2)
         trials: list[Trial] = []

@@ -125,16 +125,15 @@ class _Findings:
 
     @staticmethod
     def of(study: Study, history: Raster, data: Raster | None, gap: float, context: Context) -> _Findings:
-        asked, given = _asked(study, history, data, gap)
-        most = study.fields // 3 if study.quick else study.fields
-        picked = np.unique(np.linspace(0, len(given.stored) - 1, most).round().astype(int))
-        count, given = len(given.stored), given.select(picked)
+        asked = _asked(study, history, data, gap)
+        count, most = len(asked.picked), study.fields // 3 if study.quick else study.fields
+        picked = asked.picked[np.unique(np.linspace(0, count - 1, most).round().astype(int))]
+        asked = replace(asked, picked=picked)
         operator = BlockAverage(asked.history.space, {"y": study.factor, "x": study.factor})
-        values = torch.from_numpy(given.values)
-        truth = values if given.grid.shape == asked.history.grid.shape else None
+        values = torch.from_numpy(asked.fields.values)
+        truth = values if asked.shape == asked.history.grid.shape else None
         coarse = values if truth is None else operator(values)
-        times = asked.now[picked] if truth is not None else np.arange(float(len(picked)))
-        blocks = time_blocks(times) if asked.timed else torch.arange(len(picked)) // max(1, len(picked) // 8)
+        blocks = time_blocks(asked.now) if asked.timed else torch.arange(len(picked)) // max(1, len(picked) // 8)
         if truth is not None and len(blocks.unique()) < LEAST:
             raise DataError(
                 f"the {len(picked)} fields to judge lie in {len(blocks.unique())} block(s) of time (days, where there "
@@ -145,7 +144,6 @@ class _Findings:
         clock = torch.from_numpy(asked.past) if asked.timed else None
         chosen = choose(operator, torch.from_numpy(asked.history.values), clock, splits, positive, 24)
         members = chosen.downscaler.members(coarse, study.members, context.rng.child("members"))
-        asked = replace(asked, fields=given, now=times)
         ratio = None
         if study.diffusion:
             zero = torch.zeros(operator.codomain.shape, dtype=torch.float64)
@@ -285,8 +283,8 @@ class _Findings:
         return panels
 
 
-def _asked(study: Study, history: Raster, data: Raster | None, gap: float) -> tuple[Asked, Raster]:
-    """What is asked, and the fields that are given: fine ones, or coarse ones in the unit of the history.
+def _asked(study: Study, history: Raster, data: Raster | None, gap: float) -> Asked:
+    """What is asked of the fields that are given: fine ones, or coarse ones in the unit of the history.
 
     Raises:
         ShapeError: fields that lie neither on the history's grid nor on its blocks.
@@ -297,8 +295,7 @@ def _asked(study: Study, history: Raster, data: Raster | None, gap: float) -> tu
     if past.stored.min() == past.stored.max():
         raise DataError(f"{past.name} is {past.values.flat[0]:g} {past.unit} everywhere; there is no law to learn.")
     if data is None:
-        asked = ask(past, None, study.fit, study.test, gap)
-        return asked, asked.fields
+        return ask(past, None, study.fit, study.test, gap)
     coarse = coarser(past.grid, study.factor)
     if data.grid.same(coarse):
         if study.fit or study.test:
@@ -306,7 +303,7 @@ def _asked(study: Study, history: Raster, data: Raster | None, gap: float) -> tu
                 "data= is coarse: all of history= is learnt from and fields= are sharpened; leave fit= and test= out."
             )
         given = _complete(data)
-        return _all(past), given if given.unit == past.unit else given.in_unit(past.unit)
+        return _coarse(past, given if given.unit == past.unit else given.in_unit(past.unit))
     fine = whole_blocks(_complete(data), study.factor)
     if not fine.grid.same(past.grid):
         raise ShapeError(
@@ -314,8 +311,7 @@ def _asked(study: Study, history: Raster, data: Raster | None, gap: float) -> tu
             f"of {study.factor} x {study.factor} cells ({coarse.difference(data.grid)}); give the factor= between the "
             "two, or bring one onto the other's grid with regrid.onto."
         )
-    asked = ask(past, fine, study.fit, study.test, gap)
-    return asked, asked.fields
+    return ask(past, fine, study.fit, study.test, gap)
 
 
 def _complete(raster: Raster) -> Raster:
@@ -332,8 +328,8 @@ def _complete(raster: Raster) -> Raster:
     return raster
 
 
-def _all(history: Raster) -> Asked:
-    """A history all of which is learnt from."""
-    timed = history.layers.timed
+def _coarse(history: Raster, given: Raster) -> Asked:
+    """All of a history is learnt from, for coarse fields that are numbered."""
+    timed, numbers = history.layers.timed, np.arange(len(given.stored))
     past = hours(history.times) if timed else np.arange(float(len(history.stored)))
-    return Asked(history, history, past, past, timed, history, past, np.arange(len(past)))
+    return Asked(history, past, given, numbers.astype(np.float64), numbers, timed)
