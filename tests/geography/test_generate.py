@@ -15,7 +15,8 @@ from torch import Tensor
 from posteriori.audit.rasters.spectra import Rings, spectrum_ratio
 from posteriori.audit.rasters.splits import require_gap
 from posteriori.audit.rasters.variograms import axis_lags, variogram, variogram_error, variogram_ratio
-from posteriori.core.errors import DataError, OptionError, ShapeError
+from posteriori.core import memory
+from posteriori.core.errors import DataError, MemoryBudgetError, OptionError, ShapeError
 from posteriori.core.map_grid import WGS84, MapGrid
 from posteriori.core.random import Rng
 from posteriori.core.raster import Kind, Layers, Raster
@@ -248,6 +249,14 @@ def test_a_map_of_the_places_can_be_told_and_another_grid_is_refused(tmp_path: P
         )
     with pytest.raises(OptionError, match="no places"):
         with_condition(in_tiles(load_dem(), 24), height)
+
+
+def test_fields_that_do_not_fit_in_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 100_000)
+    with pytest.raises(MemoryBudgetError, match=r"10 x 12 cells .* every="):
+        in_time(stack(), 48, 12)
+    with pytest.raises(MemoryBudgetError, match=r"8 x 8 cells .* tile="):
+        in_tiles(load_dem(), 8)
 
 
 @pytest.mark.slow

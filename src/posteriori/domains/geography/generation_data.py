@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from posteriori.core import memory
 from posteriori.core.errors import DataError, OptionError, ShapeError
 from posteriori.core.raster import Kind, Layers, Raster
 
@@ -65,6 +66,7 @@ def in_time(raster: Raster, block: float, gap: float) -> Sample:
     and both sides go through all hours of the day and all weather alike; two days and twelve hours apart are stricter.
 
     Raises:
+        MemoryBudgetError: more cells than fit.
         DataError: too few layers, classes or directions, or cells that are only sometimes observed.
     """
     _require_numbers(raster)
@@ -77,6 +79,7 @@ def in_time(raster: Raster, block: float, gap: float) -> Sample:
     train = which % 2 == 0
     if min(train.sum(), held.sum()) < FEWEST:
         raise DataError(f"{train.sum()} layers to learn from and {held.sum()} held out; at least {FEWEST} of each.")
+    _require_room(raster.grid.shape)
     fields, mask = _complete(raster)
     step = float(np.median(np.diff(np.sort(at)))) if raster.layers.timed else 24.0
     clock = torch.from_numpy(at % 24) if step < 24 else None
@@ -103,6 +106,7 @@ def in_tiles(raster: Raster, tile: int, room: int = 8) -> Sample:
 
     Raises:
         ShapeError: fewer tiles than are needed.
+        MemoryBudgetError: more cells a tile than fit.
         DataError: classes or directions.
     """
     _require_numbers(raster)
@@ -124,6 +128,7 @@ def in_tiles(raster: Raster, tile: int, room: int = 8) -> Sample:
             f"(tile={tile} and {room} between tiles); {FEWEST // 4} of either colour of a chequerboard at least: give "
             "a smaller tile=, from 8, fill gaps first (geography/gap-filling), or give a larger raster."
         )
+    _require_room((tile, tile))
 
     def tiles(parity: int, offsets: range) -> tuple[Tensor, Tensor]:
         chosen = [(n, i, j) for n, (i, j) in enumerate(squares) if (i + j) % 2 == parity]
@@ -181,6 +186,13 @@ def _require_numbers(raster: Raster) -> None:
     if raster.kind.classes or raster.kind is Kind.CIRCULAR:
         what = "classes" if raster.kind.classes else "directions"
         raise DataError(f"{raster.name} holds {what}; this study needs numbers of which there is a mean.")
+
+
+def _require_room(shape: tuple[int, int]) -> None:
+    """For matrices of cells by cells, four at once, where spectra are smoothed and a learner fills cells."""
+    cells = shape[0] * shape[1]
+    cheaper = "take fewer with cells= or every=, or a smaller tile="
+    memory.require(4 * 8 * cells**2, f"a law of fields of {shape[0]} x {shape[1]} cells", cheaper)
 
 
 def _complete(raster: Raster) -> tuple[Tensor, Tensor]:
