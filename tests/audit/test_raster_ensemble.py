@@ -158,6 +158,9 @@ def test_time_splits_keep_their_gap() -> None:
     assert sum(len(f.test) for f in splits.time_folds(times, 5, 40)) == 600
     dates = np.datetime64("2019-03-01T18") + np.arange(12) * np.timedelta64(1, "h")
     assert splits.time_blocks(dates).tolist() == [0] * 6 + [1] * 6
+    for take in (splits.hours, splits.time_blocks):
+        with pytest.raises(DataError, match="one axis"):
+            take(dates[:0])
 
 
 def test_space_folds_keep_their_gap() -> None:

@@ -41,7 +41,7 @@ class Split:
 def hours(times: ArrayLike) -> NDArray[np.float64]:
     """Times [h]; datetime64 counts from the first."""
     found = np.asarray(times)
-    if np.issubdtype(found.dtype, np.datetime64):
+    if found.size and np.issubdtype(found.dtype, np.datetime64):
         found = (found - found.reshape(-1)[0]) / np.timedelta64(1, "h")
     found = found.astype(np.float64)
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
@@ -83,10 +83,10 @@ def time_blocks(times: ArrayLike, length: float = 24.0) -> Tensor:
     found = np.asarray(times)
     if not length > 0:
         raise OptionError(f"blocks of {length} h; give a length > 0.")
-    start = 0.0
+    since = hours(found)
     if np.issubdtype(found.dtype, np.datetime64):
-        start = float((found.reshape(-1)[0] - found.reshape(-1)[0].astype("datetime64[D]")) / np.timedelta64(1, "h"))
-    return torch.from_numpy(np.floor((hours(found) + start) / length).astype(np.int64))
+        since = since + (found[0] - found[0].astype("datetime64[D]")) / np.timedelta64(1, "h")
+    return torch.from_numpy(np.floor(since / length).astype(np.int64))
 
 
 def space_blocks(positions: ArrayLike, size: float | Sequence[float]) -> Tensor:
