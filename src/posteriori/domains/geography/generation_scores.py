@@ -13,7 +13,7 @@ from posteriori.audit.rasters.frechet import Limit, frechet, frechet_limit
 from posteriori.audit.rasters.located import Located
 from posteriori.audit.rasters.memorisation import Memorisation, memorisation
 from posteriori.audit.rasters.regimes import Regimes, regime_score
-from posteriori.audit.rasters.spectra import Rings, spectrum_ratio
+from posteriori.audit.rasters.spectra import spectrum_ratio
 from posteriori.audit.rasters.texture import Texture
 from posteriori.audit.rasters.variograms import axis_lags, variogram, variogram_error
 from posteriori.core.random import Rng
@@ -80,7 +80,7 @@ class Judge:
         ours, wanted = variogram(fields, lags, mask), variogram(sample.train, lags, mask).mean(0)
         ratio = None
         if self.texture.rings is not None:
-            found = spectrum_ratio(fields, sample.train, Rings.of(sample.shape))
+            found = spectrum_ratio(fields, sample.train, self.texture.rings)
             ratio = (found.min().item(), found.max().item())
         located = self.located
         return Likeness(

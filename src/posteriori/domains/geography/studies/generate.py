@@ -243,8 +243,8 @@ def _figures(
     if ours.spectrum is not None:
         low, high = ours.spectrum
         figures += [
-            Figure("spectrum_low", low, gate=kept(low=0.85), note="least power over that of training fields"),
-            Figure("spectrum_high", high, gate=kept(high=1.15)),
+            Figure("spectrum_low", low, gate=kept(low=0.9), note="least power over that of training fields"),
+            Figure("spectrum_high", high, gate=kept(high=1.1)),
         ]
     for name, part in found.items():
         if part.located is not None:
