@@ -61,6 +61,13 @@ def test_draws_have_the_stated_spread() -> None:
         assert float((drawn / spread.std(found, SHAPE) - 1).abs().max()) < 0.08
 
 
+def test_the_cells_one_by_one_say_the_same_of_each_and_keep_no_covariance() -> None:
+    found = conditioned(Rng(3).normal((32,)))
+    spread = LocalAmplitude(degrees=5.0)
+    assert torch.equal(spread.std(found.alone, SHAPE), spread.std(found, SHAPE))
+    assert found.alone.variance.untyped_storage().nbytes() == 32 * 8
+
+
 def test_numbers_out_of_range_are_refused() -> None:
     for options in ({"reach": 0.0}, {"factor": -1.0}, {"degrees": 2.0}, {"members": 1}, {"weight": math.nan}):
         with pytest.raises(OptionError):

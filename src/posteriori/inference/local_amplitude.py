@@ -27,13 +27,12 @@ LARGEST = 16.0
 
 
 @dataclass(frozen=True, eq=False)
-class Conditioned:
-    """A Gaussian law of the cells ``rest`` given those at ``seen``.
+class Marginals:
+    """What a Gaussian law says of each of the cells ``rest`` alone, given those at ``seen``.
 
     Attributes:
         seen, rest: flat positions, (m,) and (h,).
-        mean: of the rest, (*problem, h).
-        covariance: of the rest, (h, h).
+        mean, variance: of the rest, (*problem, h) and (h,).
         missed: by how many of its own standard deviations each seen cell differs from what all others of its layer
             foretell, (*problem, m).
     """
@@ -41,8 +40,30 @@ class Conditioned:
     seen: Tensor
     rest: Tensor
     mean: Tensor
-    covariance: Tensor
+    variance: Tensor
     missed: Tensor
+
+    def layer(self, at: int, size: int) -> Marginals:
+        """The part that lies in layer ``at`` of ``size`` cells each, positions counted from its first cell."""
+        seen, rest = (positions // size == at for positions in (self.seen, self.rest))
+        mean, variance, missed = self.mean[..., rest], self.variance[rest], self.missed[..., seen]
+        return Marginals(self.seen[seen] % size, self.rest[rest] % size, mean, variance, missed)
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioned(Marginals):
+    """That law of the rest together.
+
+    Attributes:
+        covariance: of the rest, (h, h).
+    """
+
+    covariance: Tensor
+
+    @property
+    def alone(self) -> Marginals:
+        """The cells one by one, which takes far less memory."""
+        return Marginals(self.seen, self.rest, self.mean, self.variance.clone(), self.missed)
 
     @staticmethod
     def of(
@@ -74,13 +95,7 @@ class Conditioned:
             own = layer == at
             inverse = torch.cholesky_inverse(root if bool(own.all()) else cholesky(s[own][:, own]))
             missed[..., own] = residual[..., own] @ inverse / inverse.diagonal().sqrt()
-        return Conditioned(seen, rest, mean[rest] + pull @ across, covariance, missed)
-
-    def layer(self, at: int, size: int) -> Conditioned:
-        """The part that lies in layer ``at`` of ``size`` cells each, positions counted from its first cell."""
-        seen, rest = (positions // size == at for positions in (self.seen, self.rest))
-        mean, missed, covariance = self.mean[..., rest], self.missed[..., seen], self.covariance[rest][:, rest]
-        return Conditioned(self.seen[seen] % size, self.rest[rest] % size, mean, covariance, missed)
+        return Conditioned(seen, rest, mean[rest] + pull @ across, covariance.diagonal(), missed, covariance)
 
 
 @dataclass(frozen=True)
@@ -135,7 +150,7 @@ class LocalAmplitude:
         values = self.draw(found, space.shape, context.rng.child("members"))
         return Draws(space, space.unflat(values), problems=inverse.problems)
 
-    def amplitude(self, found: Conditioned, shape: tuple[int, ...]) -> Tensor:
+    def amplitude(self, found: Marginals, shape: tuple[int, ...]) -> Tensor:
         """a of the rest, (*problem, h), of grids of ``shape`` (…, y, x)."""
         z = found.missed.square().clamp_max(LARGEST)
         same, near = _nearness(found.rest, found.seen, shape[-2:], self.reach)
@@ -154,10 +169,10 @@ class LocalAmplitude:
             deviation = deviation * torch.from_numpy(self.degrees / chi2).sqrt()
         return found.mean + deviation
 
-    def std(self, found: Conditioned, shape: tuple[int, ...]) -> Tensor:
+    def std(self, found: Marginals, shape: tuple[int, ...]) -> Tensor:
         """Standard deviations of the rest, (*problem, h)."""
         tails = 1.0 if self.degrees == inf else self.degrees / (self.degrees - 2)
-        return self.amplitude(found, shape) * (tails * found.covariance.diagonal().clamp_min(0)).sqrt()
+        return self.amplitude(found, shape) * (tails * found.variance.clamp_min(0)).sqrt()
 
     @staticmethod
     def example() -> tuple[LocalAmplitude, Inverse]:

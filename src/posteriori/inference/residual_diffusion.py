@@ -14,7 +14,7 @@ from posteriori.core.draws import Draws
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.core.target import Inverse, Target
-from posteriori.inference.local_amplitude import Conditioned, LocalAmplitude, conditioned_cells
+from posteriori.inference.local_amplitude import LocalAmplitude, Marginals, conditioned_cells
 from posteriori.learn.diffusion.denoiser import Preconditioned
 from posteriori.learn.diffusion.schedule import karras
 from posteriori.learn.diffusion.solvers import DPMSolver2M, Solver, solve
@@ -69,7 +69,7 @@ class ResidualDiffusion:
         values = torch.stack(rows, 1).reshape(self.inner.members, *batch, *space.shape)
         return Draws(space, values, problems=inverse.problems)
 
-    def draw(self, found: Conditioned, shape: tuple[int, ...], mean: Tensor, std: Tensor, rng: Rng) -> Tensor:
+    def draw(self, found: Marginals, shape: tuple[int, ...], mean: Tensor, std: Tensor, rng: Rng) -> Tensor:
         """Members of the rest, (member, h), of one problem; ``mean`` and ``std`` are the prior's, (size,)."""
         told = condition(found, self.inner, shape, mean, std)
         noise = rng.normal((self.inner.members, 1, *shape)).float()
@@ -89,7 +89,7 @@ class ResidualDiffusion:
         return ResidualDiffusion(LocalAmplitude(members=40), Preconditioned(net), steps=4), target
 
 
-def condition(found: Conditioned, inner: LocalAmplitude, shape: tuple[int, ...], mean: Tensor, std: Tensor) -> Tensor:
+def condition(found: Marginals, inner: LocalAmplitude, shape: tuple[int, ...], mean: Tensor, std: Tensor) -> Tensor:
     """What the net is told, float32 (5, y, x)."""
     usual = std.clamp_min(1e-12)
     maps = torch.zeros(CHANNELS, len(mean), dtype=torch.float64)
@@ -102,7 +102,7 @@ def condition(found: Conditioned, inner: LocalAmplitude, shape: tuple[int, ...],
 
 
 def learn_residual(
-    cases: Sequence[tuple[Conditioned, Tensor, Tensor, Tensor]],
+    cases: Sequence[tuple[Marginals, Tensor, Tensor, Tensor]],
     inner: LocalAmplitude,
     shape: tuple[int, ...],
     plan: Plan,
@@ -123,7 +123,7 @@ def learn_residual(
     return trained
 
 
-def _one_by_one(found: Conditioned) -> list[Conditioned]:
+def _one_by_one(found: Marginals) -> list[Marginals]:
     """The problems of a law, each alone."""
     means, missed = found.mean.reshape(-1, len(found.rest)), found.missed.reshape(-1, len(found.seen))
-    return [Conditioned(found.seen, found.rest, m, found.covariance, z) for m, z in zip(means, missed, strict=True)]
+    return [Marginals(found.seen, found.rest, m, found.variance, z) for m, z in zip(means, missed, strict=True)]

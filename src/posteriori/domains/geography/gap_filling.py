@@ -19,7 +19,7 @@ from posteriori.core.random import Rng
 from posteriori.core.run import Progress, silent
 from posteriori.core.space import Space
 from posteriori.domains.geography.neighbours import layers_beside, narrowed, stacked
-from posteriori.inference.local_amplitude import Conditioned, LocalAmplitude, tails
+from posteriori.inference.local_amplitude import Conditioned, LocalAmplitude, Marginals, tails
 from posteriori.learn.scale_covariance import Correlations, Scales
 from posteriori.learn.window_covariance import Window
 
@@ -110,7 +110,7 @@ class Trial:
 class Foretold:
     """What a law said of hidden cells of fields that it had not seen, one entry a field."""
 
-    found: list[Conditioned]
+    found: list[Marginals]
     truth: list[Tensor]
 
 
@@ -167,7 +167,7 @@ def foretell(folds: Sequence[Fold], scales: Scales, reach: int = 0) -> Foretold:
         for field, seen, scored in zip(layers, there, part.scored, strict=True):
             wanted = scored & filler.known
             if bool(wanted.any()) and int(filler.used(seen, wanted).sum()) >= FEWEST_SEEN:
-                found.append(filler.conditioned(field, seen, wanted))
+                found.append(filler.conditioned(field, seen, wanted).alone)
                 truth.append(field[reach][wanted].double())
     if not found:
         raise DataError("no field of the history has both observed and hidden cells; give a longer history.")

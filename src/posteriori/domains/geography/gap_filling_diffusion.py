@@ -11,12 +11,12 @@ from torch import Tensor
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
 from posteriori.domains.geography.gap_filling import Filler, Fold, Model, foretell
-from posteriori.inference.local_amplitude import Conditioned
+from posteriori.inference.local_amplitude import Marginals
 from posteriori.inference.residual_diffusion import ResidualDiffusion, learn_residual
 from posteriori.learn.plan import Plan, Precision
 from posteriori.learn.scale_covariance import Correlations
 
-Case = tuple[Conditioned, Tensor, Tensor, Tensor]
+Case = tuple[Marginals, Tensor, Tensor, Tensor]
 EPOCHS = 24
 CALIBRATION = 24
 """Cases that the factor and the number of steps are chosen on."""
@@ -37,7 +37,7 @@ def trained(folds: Sequence[Fold], model: Model, context: Context) -> ResidualDi
     return replace(options[best], factor=1 / found[best])
 
 
-def drawn(method: ResidualDiffusion, filler: Filler, law: Conditioned, rng: Rng) -> Tensor:
+def drawn(method: ResidualDiffusion, filler: Filler, law: Marginals, rng: Rng) -> Tensor:
     """Members of the cells that ``law`` speaks of, (member, h); the net is shown the middle layer."""
     learnt = filler.window.learnt
     return method.draw(law.layer(filler.model.reach, learnt.space.size), filler.shape, *everywhere(learnt), rng)

@@ -77,7 +77,7 @@ class Peers:
         x = field.flatten().double()
         mean = self.mean.repeat(len(field))
         told = Conditioned.of(self.reference, mean, self.noise, at, middle + there, x[at])
-        reference = Law(told.mean, (told.covariance.diagonal().clamp_min(0) + self.noise).sqrt())
+        reference = Law(told.mean, (told.variance.clamp_min(0) + self.noise).sqrt())
         found = {REFERENCE: reference, KRIGING: self.kriged(field, seen, there, rng)}
         if self.reach:
             return found
@@ -93,7 +93,7 @@ class Peers:
         at, cells = seen.flatten().nonzero()[:, 0], self.reach * self.space.size + there
         zero = torch.zeros(len(matrix), dtype=torch.float64)
         told = Conditioned.of(matrix, zero, JITTER * float(matrix[0, 0]), at, cells, anomaly.flatten()[at])
-        return Law(self.mean[there] + told.mean, told.covariance.diagonal().clamp_min(1e-24).sqrt())
+        return Law(self.mean[there] + told.mean, told.variance.clamp_min(1e-24).sqrt())
 
 
 def _of_windows(space: Space, anomalies: Tensor, steps: Tensor, reach: int) -> Tensor:
