@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from posteriori.core.errors import DataError, LeakError, OptionError, ShapeError
+from posteriori.core import memory
+from posteriori.core.errors import DataError, LeakError, MemoryBudgetError, OptionError, ShapeError
 from posteriori.core.map_grid import WGS84, MapGrid
 from posteriori.core.random import Rng
 from posteriori.core.raster import Kind, Layers, Raster
@@ -268,6 +269,18 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_learnt(
     write_raster(replace(mask, stored=gap[None].astype(np.float32)), tmp_path / "gap.tif")
     with pytest.raises(DataError, match="scored"):
         quick((files[0], tmp_path / "gappy.nc"), mask=str(tmp_path / "gap.tif"))(Context(Rng(0)))
+
+
+def test_a_grid_too_large_for_its_covariances_is_refused_before_anything_is_learnt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Correlations, "of", lambda *_: pytest.fail("learnt before the memory was asked for"))
+    monkeypatch.setattr(memory, "available", lambda: 2**21)
+    write_raster(weather(240), tmp_path / "hourly.nc")
+    with pytest.raises(MemoryBudgetError, match=r"3 layer.*neighbours=0"):
+        Study(history=tmp_path / "hourly.nc", test="200:")(Context(Rng(0)))
+    with pytest.raises(MemoryBudgetError, match=r"1 layer.*every=2"):
+        Study(history=tmp_path / "hourly.nc", test="200:", neighbours=0, folds=20)(Context(Rng(0)))
 
 
 def test_a_model_with_other_than_whole_numbers_of_patterns_is_refused() -> None:

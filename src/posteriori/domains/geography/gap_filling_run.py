@@ -14,6 +14,7 @@ from torch import Tensor
 
 from posteriori.audit.rasters.splits import time_blocks, time_folds
 from posteriori.audit.uniformity import ranks
+from posteriori.core import memory
 from posteriori.core.errors import DataError
 from posteriori.core.random import Rng
 from posteriori.core.run import Context
@@ -33,6 +34,8 @@ ALONE, BESIDE = ".alone", ".neighbours"
 TRAINING = 48
 """Fields of each fold that a diffusion model is trained on."""
 DAY = 24.0
+LEARNT, COVARIANCES = 3, 8
+"""Matrices that are kept of each fold beside those between layers, and of all layers while a field is filled."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ class Findings:
 
         Raises:
             DataError: nothing can be hidden and scored.
+            MemoryBudgetError: more cells than the covariances of all layers can be kept of.
         """
         began, rng = time.process_time(), context.rng
         space = asked.fields.space
@@ -124,10 +128,8 @@ class Findings:
         _refuse_unscorable(layers[asked.picked[scored]], hidden)
         steps, beside = asked.neighbours(effort.neighbours if model is None else model.reach)
         past = Past(space, history, asked.past, steps, beside.shape[1] // 2)
-        trials: list[Trial] = []
-        if model is None:
-            folds = left_out(past, hidden, effort, effort.left_out, rng.child("folds"))
-            model, trials = choose(folds, Scales(), effort.members, context.progress)
+        _require_memory(space.size, effort.folds, past.reach)
+        model, trials = (model, []) if model is not None else _chosen(past, hidden, effort, context)
         model = replace(model, reach=min(model.reach, past.reach))
         past, beside = replace(past, reach=model.reach), narrowed(beside, model.reach)
         learnt = Correlations.of(space, history, rng.child("kernel"))
@@ -135,8 +137,8 @@ class Findings:
         seconds = time.process_time() - began
         method = None
         if effort.diffusion:
-            folds = left_out(past, hidden, effort, TRAINING, rng.child("training"))
-            method = trained(folds, model, context.child("diffusion"))
+            training = left_out(past, hidden, effort, TRAINING, rng.child("training"))
+            method = trained(training, model, context.child("diffusion"))
         peers = [Peers.of(space, history, filler.known, steps, reach) for reach in sorted({0, model.reach})]
         cases = _Cases(filler, peers, method, rng.child("fill"))
         for at, position in enumerate(context.progress(scored.tolist(), "fields")):
@@ -158,6 +160,20 @@ def left_out(past: Past, hidden: Tensor, effort: Effort, most: int, rng: Rng) ->
     gap = min(effort.gap, float(np.ptp(past.times)) / (2 * effort.folds))
     splits = [(split.train, split.test) for split in time_folds(past.times, effort.folds, gap)]
     return fold(past, splits, hidden.flatten(0, 1), most, rng)
+
+
+def _chosen(past: Past, hidden: Tensor, effort: Effort, context: Context) -> tuple[Model, list[Trial]]:
+    """The law of the lowest score on stretches left out, and those that were tried."""
+    folds = left_out(past, hidden, effort, effort.left_out, context.rng.child("folds"))
+    return choose(folds, Scales(), effort.members, context.progress)
+
+
+def _require_memory(size: int, folds: int, reach: int) -> None:
+    """Before anything is learnt: correlations of each fold, and some covariances of all layers side by side."""
+    layers = 2 * reach + 1
+    need = 8 * size**2 * (folds * (LEARNT + 2 * reach) + COVARIANCES * layers**2)
+    cheaper = "give cells=, or every=2" if not reach else "give neighbours=0, cells=, or every=2"
+    memory.require(need, f"gap filling of {size} cells from {layers} layer(s)", cheaper)
 
 
 class _Cases:
