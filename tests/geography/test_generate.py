@@ -330,6 +330,10 @@ def test_what_cannot_be_generated_is_refused(tmp_path: Path) -> None:
         in_time(replace(raster, kind=Kind.CIRCULAR, unit="degree"), 48, 12)
     with pytest.raises(DataError, match="at least 60"):
         in_time(raster.select(np.arange(100)), 48.0, 12.0)
+    with pytest.raises(DataError, match="block=288 is too long: 1 blocks to learn from and 1 held out"):
+        in_time(raster, 288, 12)
+    with pytest.raises(DataError, match="no cell of t2m changes over 144 layers"):
+        in_time(replace(raster, stored=np.broadcast_to(raster.stored[:1], raster.stored.shape)), 48, 12)
     with pytest.raises(OptionError, match="two gaps"):
         in_time(raster, 24, 12)
     with pytest.raises(ShapeError, match="smaller tile="):

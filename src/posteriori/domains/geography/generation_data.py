@@ -14,6 +14,8 @@ from posteriori.core.raster import Kind, Layers, Raster
 
 FEWEST = 60
 """Fields on either side."""
+FEWEST_BLOCKS = 3
+"""On either side: one in training is held back, and intervals are over blocks held out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +69,8 @@ def in_time(raster: Raster, block: float, gap: float) -> Sample:
 
     Raises:
         MemoryBudgetError: more cells than fit.
-        DataError: too few layers, classes or directions, or cells that are only sometimes observed.
+        DataError: too few layers or blocks, classes or directions, cells that are only sometimes observed, or none that
+            changes.
     """
     _require_numbers(raster)
     if not block > 2 * gap >= 0:
@@ -79,8 +82,16 @@ def in_time(raster: Raster, block: float, gap: float) -> Sample:
     train = which % 2 == 0
     if min(train.sum(), held.sum()) < FEWEST:
         raise DataError(f"{train.sum()} layers to learn from and {held.sum()} held out; at least {FEWEST} of each.")
+    blocks = [len(np.unique(which[part])) for part in (train, held)]
+    if min(blocks) < FEWEST_BLOCKS:
+        raise DataError(
+            f"block={block:g} is too long: {blocks[0]} blocks to learn from and {blocks[1]} held out, where "
+            f"{FEWEST_BLOCKS} of each are needed."
+        )
     _require_room(raster.grid.shape)
     fields, mask = _complete(raster)
+    if (fields[train] == fields[train][:1]).all():
+        raise DataError(f"no cell of {raster.name} changes over {train.sum()} layers: there is no law to learn.")
     step = float(np.median(np.diff(np.sort(at)))) if raster.layers.timed else 24.0
     clock = torch.from_numpy(at % 24) if step < 24 else None
     return Sample(
