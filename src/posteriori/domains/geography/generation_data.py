@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from posteriori.core import memory
@@ -68,26 +69,14 @@ def in_time(raster: Raster, block: float, gap: float) -> Sample:
     and both sides go through all hours of the day and all weather alike; two days and twelve hours apart are stricter.
 
     Raises:
+        OptionError: a block that is no longer than two gaps.
         MemoryBudgetError: more cells than fit.
         DataError: too few layers or blocks, classes or directions, cells that are only sometimes observed, or none that
             changes.
     """
     _require_numbers(raster)
-    if not block > 2 * gap >= 0:
-        raise OptionError(f"block={block:g}, gap={gap:g}: a block must be longer than two gaps, and a gap at least 0.")
     at = np.round(raster.layers.hours, 6) if raster.layers.timed else np.arange(float(len(raster.stored)))
-    which = np.floor((at - at.min()) / block).astype(np.int64)
-    inside = (at - at.min()) % block
-    held = (which % 2 == 1) & (inside >= gap) & (inside < block - gap)
-    train = which % 2 == 0
-    if min(train.sum(), held.sum()) < FEWEST:
-        raise DataError(f"{train.sum()} layers to learn from and {held.sum()} held out; at least {FEWEST} of each.")
-    blocks = [len(np.unique(which[part])) for part in (train, held)]
-    if min(blocks) < FEWEST_BLOCKS:
-        raise DataError(
-            f"block={block:g} is too long: {blocks[0]} blocks to learn from and {blocks[1]} held out, where "
-            f"{FEWEST_BLOCKS} of each are needed."
-        )
+    which, train, held = _alternate(at, block, gap)
     _require_room(raster.grid.shape)
     fields, mask = _complete(raster)
     if (fields[train] == fields[train][:1]).all():
@@ -191,6 +180,26 @@ def generated_raster(sample: Sample, fields: Tensor, name: str) -> Raster:
         offset=0.0,
         layers=Layers("member", np.arange(len(values))),
     )
+
+
+def _alternate(
+    at: NDArray[np.float64], block: float, gap: float
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """The block of each time, (n,), and which of them are trained on and which are held out."""
+    if not block > 2 * gap >= 0:
+        raise OptionError(f"block={block:g}, gap={gap:g}: a block must be longer than two gaps, and a gap at least 0.")
+    since = at - at.min()
+    which, inside = np.floor(since / block).astype(np.int64), since % block
+    train, held = which % 2 == 0, (which % 2 == 1) & (inside >= gap) & (inside < block - gap)
+    if min(train.sum(), held.sum()) < FEWEST:
+        raise DataError(f"{train.sum()} layers to learn from and {held.sum()} held out; at least {FEWEST} of each.")
+    blocks = [len(np.unique(which[part])) for part in (train, held)]
+    if min(blocks) < FEWEST_BLOCKS:
+        raise DataError(
+            f"block={block:g} is too long: {blocks[0]} blocks to learn from and {blocks[1]} held out, where "
+            f"{FEWEST_BLOCKS} of each are needed."
+        )
+    return which, train, held
 
 
 def _require_numbers(raster: Raster) -> None:
