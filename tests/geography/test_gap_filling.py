@@ -214,6 +214,7 @@ def test_tiles_of_the_elevation_model_to_fill_lie_beyond_those_learnt_from() -> 
         ({"folds": 1}, OptionError),
         ({"gap": -1.0}, OptionError),
         ({"neighbours": 4}, OptionError),
+        ({"exceeds": float("nan")}, OptionError),
         ({"mask": "circle"}, OptionError),
         ({"fit": "0-100"}, OptionError),
         ({"cells": (99, 2)}, OptionError),
@@ -332,10 +333,26 @@ def test_a_model_with_neighbours_serves_fields_that_have_none(files: tuple[Path,
     (tmp_path / "model.json").write_text(json.dumps(stored))
     found = quick(files, model=tmp_path / "model.json")(Context(Rng(0)))
     assert found.scores["model"]["neighbours"] == 0
-    stored["neighbours"] = -1
-    (tmp_path / "model.json").write_text(json.dumps(stored))
-    with pytest.raises(DataError, match="neighbours"):
-        quick(files, model=tmp_path / "model.json")(Context(Rng(0)))
+    for wrong in (-1, 4, "1"):
+        (tmp_path / "model.json").write_text(json.dumps({**stored, "neighbours": wrong}))
+        with pytest.raises(DataError, match="neighbours"):
+            quick(files, model=tmp_path / "model.json")(Context(Rng(0)))
+
+
+def test_a_layer_with_nothing_to_fill_from_stays_a_gap_and_members_are_those_asked_for(
+    files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    data = read_raster(files[1])
+    missing = np.zeros(data.stored.shape, bool)
+    missing[3] = True
+    write_raster(data.hidden(missing), tmp_path / "now.nc")
+    (tmp_path / "model.json").write_text(json.dumps(Model(Scales(), LocalAmplitude(members=500)).json()))
+    found = quick((files[0], tmp_path / "now.nc"), model=tmp_path / "model.json")(Context(Rng(0)))
+    assert found.scores["members"] == 39
+    assert found.scores["gaps_filled"] == 0
+    found.files["filled.nc"](tmp_path / "filled.nc")
+    filled = read_raster(tmp_path / "filled.nc", "t2m")
+    assert np.array_equal(filled.observed, ~missing)
 
 
 def test_fields_whose_observed_cells_tell_nothing_are_passed_over_when_a_law_is_tried() -> None:

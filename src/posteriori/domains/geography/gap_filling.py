@@ -18,7 +18,7 @@ from posteriori.core.gaussian import Gaussian
 from posteriori.core.random import Rng
 from posteriori.core.run import Progress, silent
 from posteriori.core.space import Space
-from posteriori.domains.geography.neighbours import layers_beside, narrowed, stacked
+from posteriori.domains.geography.neighbours import MOST, layers_beside, narrowed, stacked
 from posteriori.inference.local_amplitude import Conditioned, LocalAmplitude, Marginals, tails
 from posteriori.learn.scale_covariance import Correlations, Scales
 from posteriori.learn.window_covariance import Window
@@ -75,8 +75,10 @@ class Model:
                 raise DataError(f"leading patterns and members of this model must be whole numbers: {given}.")
             parts.append(kind(**given))
         reach = stored.get("neighbours")
-        if not isinstance(reach, int) or reach < 0:
-            raise DataError(f"neighbours of this model must be a whole number of layers, not {reach!r}.")
+        if not isinstance(reach, int) or not 0 <= reach <= MOST:
+            raise DataError(
+                f"neighbours of this model must be a whole number of layers from 0 to {MOST}, not {reach!r}."
+            )
         return Model(parts[0], parts[1], reach)  # type: ignore[arg-type]
 
 

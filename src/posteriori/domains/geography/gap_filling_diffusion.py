@@ -26,7 +26,7 @@ STEPS = (4, 6, 8, 12)
 def trained(folds: Sequence[Fold], model: Model, context: Context) -> ResidualDiffusion:
     """Trained on all folds but the last; its steps and its factor are what gives the last the right spread."""
     shape = folds[0].window.learnt.space.shape
-    inner = replace(model.spread, members=max(model.spread.members, 19))
+    inner = model.spread
     groups = [_cases(fold, model) for fold in folds]
     plan = Plan(epochs=EPOCHS, batch=16, rate=2e-3, average=0.99, weight_decay=1e-2, precision=Precision.BFLOAT16)
     denoiser = learn_residual([case for group in groups[:-1] for case in group], inner, shape, plan, context)

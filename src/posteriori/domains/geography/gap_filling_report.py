@@ -181,11 +181,12 @@ def files(findings: Findings, level: float) -> dict[str, Callable[[Path], None]]
 def filled(findings: Findings, level: float) -> list[Raster]:
     """The filled raster, then spread, probability of exceeding ``level``, and some members, each with all layers.
 
-    Gaps of the data are filled; where there are none, the cells that were hidden in the first case.
+    Gaps of the data are filled; where there are none, the cells that were hidden in the first case. Gaps of layers with
+    too few cells to fill from stay.
     """
     raster = findings.asked.fields
     gaps = findings.gaps
-    if not gaps:
+    if not (~raster.observed & findings.filler.known.numpy()).any():
         shown = findings.shown
         raster = raster.select(slice(shown.position, shown.position + 1)).hidden(shown.wanted.numpy())
         cells = shown.wanted.flatten().nonzero()[:, 0]

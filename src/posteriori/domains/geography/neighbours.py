@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+MOST = 3
+"""Layers to each side at most."""
 OFF = 0.01
 """Share of a step by which a layer may lie off it."""
 

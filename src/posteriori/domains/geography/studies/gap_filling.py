@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 from posteriori.core.errors import DataError, OptionError
@@ -13,6 +14,7 @@ from posteriori.domains.geography.gap_filling import Model
 from posteriori.domains.geography.gap_filling_data import Asked, ask, read, tiles_of_the_dem
 from posteriori.domains.geography.gap_filling_report import outcome
 from posteriori.domains.geography.gap_filling_run import Effort, Findings, Masking
+from posteriori.domains.geography.neighbours import MOST
 from posteriori.domains.study import Outcome
 
 
@@ -59,7 +61,7 @@ class Study:
     exceeds: float | None = None
     """Level whose exceedance is mapped [unit of the data]; none takes the 90 % point of the history."""
     model: Path | None = None
-    """model.json of an earlier run, used as it is; none chooses anew."""
+    """model.json of an earlier run, used as it is but for members=; none chooses anew."""
     diffusion: bool = False
     """Trains a diffusion model on the residual and fills with it too, beside the Gaussian law."""
     quick: bool = False
@@ -72,8 +74,10 @@ class Study:
             raise OptionError(f"draws={self.draws}, fields={self.fields}: 1 to 100 masks, and 1 to 10,000 fields.")
         if not 19 <= self.members <= 2000:
             raise OptionError(f"members={self.members}: 19 (fewer cannot bound 90 %) to 2000.")
-        if not 0 <= self.neighbours <= 3:
-            raise OptionError(f"neighbours={self.neighbours}: 0 to 3 layers to each side.")
+        if not 0 <= self.neighbours <= MOST:
+            raise OptionError(f"neighbours={self.neighbours}: 0 to {MOST} layers to each side.")
+        if self.exceeds is not None and not isfinite(self.exceeds):
+            raise OptionError(f"exceeds={self.exceeds:g} is no level; give a number in the unit of the data.")
         if not self.gap >= 0 or not 2 <= self.folds <= 20:
             raise OptionError(f"gap={self.gap:g} must be at least 0, and folds={self.folds} 2 to 20.")
         if self.history is None and self.data is not None:
