@@ -216,6 +216,9 @@ def test_the_forecast_beats_the_climate_and_its_joint_law_has_its_spread() -> No
 def test_series_refuse_gaps_uneven_times_and_layers_without_times() -> None:
     with pytest.raises(DataError, match="have gaps"):
         series_of(raster(24, gap=True))
+    few = np.where(np.arange(42).reshape(6, 7) < 2, raster(24).stored, np.nan)
+    with pytest.raises(DataError, match=r"values in 2 cell\(s\)"):
+        series_of(replace(raster(24), stored=few))
     with pytest.raises(DataError, match="four fields with times"):
         series_of(Raster("t", np.zeros((5, 6, 7)), MapGrid((6, 7)), layers=Layers("band", np.arange(5))))
     with pytest.raises(DataError, match="no cell changes over 20 fields"):
@@ -233,6 +236,7 @@ def test_series_refuse_gaps_uneven_times_and_layers_without_times() -> None:
         ({"draws": 3}, "draws=3"),
         ({"leads": (-1.0,)}, "leads=-1"),
         ({"leads": (float("inf"),)}, "leads=inf"),
+        ({"thresholds": (286.0, 290.5, 286.0)}, "thresholds=286,290.5,286 hold one twice"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, float], words: str) -> None:
@@ -258,7 +262,7 @@ def test_too_few_days_to_judge_are_refused_before_the_work(tmp_path: Path) -> No
 
 def test_a_threshold_that_is_never_crossed_is_refused(tmp_path: Path) -> None:
     write_raster(raster(300), tmp_path / "t.nc")
-    with pytest.raises(OptionError, match=r"thresholds=1e\+06 is never crossed"):
+    with pytest.raises(OptionError, match="thresholds=1000000 is never crossed"):
         Study(data=tmp_path / "t.nc", thresholds=(1e6,))(Context(Rng(0)))
 
 
@@ -292,3 +296,19 @@ def test_laws_that_one_stretch_is_too_short_to_learn_are_left_out_everywhere() -
     contest = Contest.learnt(made, torch.arange(28), 1.0, 4, 3.0, 4.0)
     assert set(contest.standing) == set(found.errors)
     assert torch.isfinite(contest.blend.std).all()
+
+
+def test_pressures_are_told_apart_and_cells_that_never_change_are_certain(tmp_path: Path) -> None:
+    """Thresholds 3 Pa apart above 101,325 Pa; two rows of zeros, as files hold for land."""
+    made = raster(300)
+    stored = 101_325 + 0.01 * made.stored
+    stored[:, :2] = 0.0
+    write_raster(replace(made, name="p", unit="Pa", stored=stored), tmp_path / "t.nc")
+    levels = (101_327.8, 101_327.9)
+    study = Study(data=tmp_path / "t.nc", lead=3, folds=3, gap=20, block=8, draws=50, quick=True, thresholds=levels)
+    outcome = study(Context(Rng(0)))
+    assert outcome.scores["thresholds"] == "101327.8 Pa, 101327.9 Pa"
+    assert {f"brier_over_climatology_{level}" for level in levels} <= set(outcome.scores)
+    outcome.files["forecast.nc"](tmp_path / "ahead.nc")
+    assert (read_raster(tmp_path / "ahead.nc", "p_above_101327.9").values[:, :2] == 0).all()
+    assert read_raster(tmp_path / "ahead.nc", "p_std").values[:, :2].max() < 1e-6

@@ -30,6 +30,7 @@ from posteriori.domains.geography.forecasting import (
     laws,
     on_grid,
     simple,
+    spread_of,
     trial,
 )
 from posteriori.domains.geography.persistence import kept
@@ -76,7 +77,7 @@ class Blend:
     @property
     def std(self) -> Tensor:
         """Of each cell, (cell,)."""
-        return self.factor * self.errors.square().mean(0).sqrt()
+        return self.factor * spread_of(self.errors)
 
 
 @dataclass(frozen=True, eq=False)

@@ -92,6 +92,8 @@ def series_of(raster: Raster) -> Series:
         raise DataError(f"{raster.name} is {raster.kind.value}; this forecast is for continuous quantities.")
     if min(raster.grid.shape) < 4:
         raise DataError(f"{raster.name} has {raster.grid.shape} cells; slopes need four along each side.")
+    if ever.sum() < 4:
+        raise DataError(f"{raster.name} has values in {ever.sum()} cell(s); patterns of fields need four at least.")
     if (ever & ~always).any():
         count = int((ever & ~always).sum())
         raise DataError(
@@ -162,7 +164,7 @@ def require_crossed(levels: tuple[float, ...], series: Series, unit: str) -> Non
     for level in levels:
         if not low < level < high:
             raise OptionError(
-                f"thresholds={level:g} is never crossed: the data lie between {low:g} and {high:g} {unit}."
+                f"thresholds={level:.10g} is never crossed: the data lie between {low:.10g} and {high:.10g} {unit}."
             )
 
 

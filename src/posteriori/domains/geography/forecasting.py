@@ -384,5 +384,10 @@ def dressed_factor(error: Tensor, fold: Tensor) -> float:
 
 def elsewhere(error: Tensor, fold: Tensor) -> Tensor:
     """Root-mean-square error of the other stretches, (case, cell)."""
-    spread = torch.stack([error[fold != f].square().mean(0).sqrt() for f in fold.unique()])
-    return spread[fold].clamp_min(1e-9 * float(spread.max()) + 1e-300)
+    return torch.stack([spread_of(error[fold != f]) for f in fold.unique()])[fold]
+
+
+def spread_of(error: Tensor) -> Tensor:
+    """Root-mean-square of errors (case, cell), above zero where a cell never changes, (cell,)."""
+    spread = error.square().mean(0).sqrt()
+    return spread.clamp_min(1e-9 * float(spread.max()) + 1e-300)

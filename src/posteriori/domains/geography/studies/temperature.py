@@ -107,6 +107,9 @@ class Study:
         if not all(0 < lead < inf for lead in self.leads or ()):
             given = ",".join(f"{lead:g}" for lead in self.leads or ())
             raise OptionError(f"leads={given} must be positive numbers [{self.unit}].")
+        if len(set(self.thresholds)) < len(self.thresholds):
+            given = ",".join(f"{level:.10g}" for level in self.thresholds)
+            raise OptionError(f"thresholds={given} hold one twice; give each once.")
         if not 2 <= self.folds <= 20:
             raise OptionError(f"folds={self.folds} stretches left out in turn; give 2 to 20.")
         if not 50 <= self.draws <= 10_000:
@@ -203,7 +206,7 @@ class _Findings:
         for level, field in self.probabilities.items():
             own_brier = brier(field[:, self.series.mask], (judged.truth > level).double()) @ judged.weights
             climate = judged.brier("climatology", level)
-            figures.append(self._over(f"brier_over_climatology_{level:g}", own_brier, climate, Gate(high=1.0)))
+            figures.append(self._over(f"brier_over_climatology_{level:.10g}", own_brier, climate, Gate(high=1.0)))
         return figures
 
     def _over(self, name: str, ours: Tensor, theirs: Tensor, gate: Gate | None) -> Figure:
@@ -230,7 +233,7 @@ class _Findings:
             "left_out.crps_over_linear_inverse": contest.left_out,
             "spread_factor": contest.blend.factor,
             **({} if self.diffusion is None else {"left_out.diffusion_over_gaussian": self.diffusion}),
-            "thresholds": ", ".join(f"{level:g} {self.raster.unit}" for level in self.probabilities),
+            "thresholds": ", ".join(f"{level:.10g} {self.raster.unit}" for level in self.probabilities),
         }
 
     def _ahead(self) -> Gaussian:
@@ -247,7 +250,7 @@ class _Findings:
         rasters = [here.derived(key, _defined(field, mask)[None]) for key, field in found.items()]
         for level in self.probabilities:
             chance = exceedance(law, level, self.study.draws, self.judged.rng.child("ahead", str(level)))
-            rasters.append(here.derived(f"{name}_above_{level:g}", _defined(chance, mask)[None], "1"))
+            rasters.append(here.derived(f"{name}_above_{level:.10g}", _defined(chance, mask)[None], "1"))
         write_rasters(rasters, path)
 
     def _laws(self) -> pd.DataFrame:
@@ -259,7 +262,7 @@ class _Findings:
             row["coverage of 90 %"] = float(judged.coverage(name).mean())
             row["spread over skill"] = judged.spread_skill(name).value
             for level in self.probabilities:
-                row[f"Brier above {level:g} {unit}"] = float(judged.brier(name, level).mean())
+                row[f"Brier above {level:.10g} {unit}"] = float(judged.brier(name, level).mean())
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -296,7 +299,7 @@ class _Findings:
         }
         for level, field in self.probabilities.items():
             curve = reliability_curve(field[:, self.series.mask], (judged.truth > level).double())
-            event = f"{self.raster.name} exceeds {level:g} {self.raster.unit}"
+            event = f"{self.raster.name} exceeds {level:.10g} {self.raster.unit}"
             pictures[f"Stated and observed: {event}"] = partial(reliability_picture, curve, event)
         if len(self.by_lead) > 1:
             leads = list(self.by_lead)
@@ -326,7 +329,7 @@ class _Findings:
         panels["truth less mean"] = Panel(on(error), Colours(f"error [{unit}]", centred=True))
         chance = Colours("probability", 0.0, 1.0)
         for level, field in self.probabilities.items():
-            panels[f"above {level:g} {unit}"] = Panel(on(field[at]), chance)
+            panels[f"above {level:.10g} {unit}"] = Panel(on(field[at]), chance)
         return panels
 
 
