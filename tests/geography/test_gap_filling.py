@@ -20,10 +20,11 @@ from posteriori.core.space import Space
 from posteriori.domains.geography.gap_filling import Model, Past, fold, foretell
 from posteriori.domains.geography.gap_filling_data import ask, cut, drawn_mask, tiles_of_the_dem
 from posteriori.domains.geography.gap_filling_peers import Peers, interpolated
-from posteriori.domains.geography.kriging import exponential_process, fitted, positions
+from posteriori.domains.geography.kriging import exponential_process, fitted
 from posteriori.domains.geography.raster import read_raster, write_raster
 from posteriori.domains.geography.studies.gap_filling import Study
 from posteriori.inference.local_amplitude import LocalAmplitude
+from posteriori.learn.place_kernel import positions
 from posteriori.learn.scale_covariance import Correlations, Scales
 
 SHAPE = (7, 9)
@@ -378,9 +379,14 @@ def test_one_file_is_cut_into_history_and_later_fields() -> None:
 
 def test_a_history_in_any_order_is_learnt_from_in_order_of_time() -> None:
     whole = weather(60)
-    asked = ask(whole.select(Rng(0).permutation(60).numpy()), weather(5, start=100), "", "", 0.0)
+    mixed = whole.select(Rng(0).permutation(60).numpy())
+    asked = ask(mixed, weather(5, start=100), "", "", 0.0)
     assert np.array_equal(np.diff(asked.past), np.ones(59))
     assert np.array_equal(asked.history.stored, whole.stored)
+    alone = ask(mixed, None, "", "", 2.0)
+    assert np.array_equal(alone.history.stored, whole.stored[:43])
+    assert len(alone.picked) == 15
+    assert alone.now.min() - alone.past.max() == 3
 
 
 def test_neighbours_of_data_that_overlap_the_history_are_not_those_learnt_from() -> None:

@@ -102,8 +102,9 @@ def character(space: Space, history: Tensor, cells: Tensor) -> Tensor:
     return torch.where(size > 1e-9, found / size.clamp_min(1e-9), 0.0)
 
 
-def positions(space: Space, cells: Tensor) -> Tensor:
-    """Row and column of flat cells, float64 (k, 2)."""
+def positions(space: Space, cells: Tensor | None = None) -> Tensor:
+    """Row and column of flat cells of a grid (y, x), float64 (k, 2); without any, of all."""
+    cells = torch.arange(space.size) if cells is None else cells
     return torch.stack([cells // space.shape[1], cells % space.shape[1]], 1).double()
 
 

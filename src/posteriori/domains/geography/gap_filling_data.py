@@ -88,7 +88,7 @@ def ask(history: Raster, data: Raster | None, fit: str, test: str, gap: float) -
         history: layers to learn from.
         data: layers to fill; None takes them from the history too.
         fit, test: which layers, as Python's slices ("0:432", "472::12"); without, all of two files, and of one the
-            first 72 % and what lies more than ``gap`` behind.
+            earliest 72 % and what lies more than ``gap`` behind.
 
     Raises:
         LeakError: a layer to fill that was learnt from. DataError, ShapeError: rasters that do not belong together.
@@ -104,7 +104,8 @@ def ask(history: Raster, data: Raster | None, fit: str, test: str, gap: float) -
         other = other.in_unit(history.unit)
     timed = history.layers.timed and other.layers.timed
     past, now = _times(history, other, timed)
-    first = _slice(fit, "fit", len(past)) if fit or data is not None else np.arange(round(SHARE * len(past)))
+    earliest = np.argsort(past, kind="stable")[: round(SHARE * len(past))]
+    first = _slice(fit, "fit", len(past)) if fit or data is not None else earliest
     if test or data is not None:
         then = _slice(test, "test", len(now))
     else:

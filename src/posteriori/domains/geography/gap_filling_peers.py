@@ -12,10 +12,11 @@ from torch import Tensor
 
 from posteriori.core.random import Rng
 from posteriori.core.space import Space
-from posteriori.domains.geography.kriging import exponential_process, positions
+from posteriori.domains.geography.kriging import exponential_process
 from posteriori.domains.geography.neighbours import layers_beside, stacked
 from posteriori.inference.local_amplitude import Conditioned
 from posteriori.learn.ensemble_covariance import localised, observation_sigma
+from posteriori.learn.place_kernel import positions
 
 REFERENCE, KRIGING = "reference", "kriging"
 POINTS = ("nearest", "linear")

@@ -15,6 +15,7 @@ from posteriori.core.random import Rng
 from posteriori.core.space import Space
 from posteriori.learn.gp import GaussianProcess
 from posteriori.learn.kernels import Matern
+from posteriori.learn.place_kernel import positions
 
 SAMPLE = 500
 """Most observed cells that the variogram is taken from."""
@@ -59,12 +60,6 @@ def exponential_process(space: Space, field: Tensor, seen: Tensor, rng: Rng) -> 
     stack = Space(space.name, {"layer": len(field), **space.coords}, space.unit)
     at = torch.cat([points.repeat(len(field), 1), layers[:, None]], 1)
     return GaussianProcess(stack, at, Matern([length, length, duration], amplitude=sill**0.5, nu=0.5))
-
-
-def positions(space: Space) -> Tensor:
-    """Row and column of each cell, (size, 2)."""
-    axes = [torch.arange(n, dtype=torch.float64) for n in space.shape]
-    return torch.cartesian_prod(*axes).reshape(space.size, -1)
 
 
 def fitted(points: Tensor, values: Tensor) -> tuple[float, float]:
