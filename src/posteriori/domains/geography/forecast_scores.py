@@ -21,7 +21,8 @@ from posteriori.domains.geography.forecast_contest import OURS, Forecast
 from posteriori.domains.geography.forecasting import normal_arm
 
 CASES_AT_ONCE = 16
-"""Fields whose draws are held in memory at once."""
+"""Fields whose draws are held in memory at once, as long as their draws are no more than these."""
+DRAWS_AT_ONCE = 3200
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +87,9 @@ class Judged:
 
 def exceedance(posterior: Gaussian, level: float, draws: int, rng: Rng) -> Tensor:
     """P(value > level) of each case and cell, by draws of the joint law, (*problem, *space.shape)."""
-    found = []
+    found, at_once = [], min(CASES_AT_ONCE, max(1, DRAWS_AT_ONCE // draws))
     cases = posterior.location.reshape(-1, *posterior.space.shape)
-    for at, part in enumerate(cases.split(CASES_AT_ONCE)):
+    for at, part in enumerate(cases.split(at_once)):
         some = Gaussian(posterior.space, part, posterior.covariance, problems={"case": None})
         result = some.probability(lambda x: x > level, draws, rng.child(at))
         found.append(torch.from_numpy(np.asarray(result["probability"].values)))

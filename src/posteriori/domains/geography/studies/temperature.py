@@ -115,6 +115,11 @@ class Study:
         if not 50 <= self.draws <= 10_000:
             raise OptionError(f"draws={self.draws} behind each probability; give 50 to 10,000.")
 
+    @property
+    def drawn(self) -> int:
+        """Draws behind each probability in this run."""
+        return self.draws // 2 if self.quick else self.draws
+
     def __call__(self, context: Context) -> Outcome:
         """Learn on the past, forecast the later fields, judge."""
         weather: MovingWeather | None = None
@@ -166,9 +171,8 @@ class _Findings:
         contest, cases, judged = found
         posterior = contest.posterior(space, judged.forecasts[OURS].mean)
         levels = study.thresholds or usual_levels(series.fields[within])
-        draws = study.draws // 2 if study.quick else study.draws
         probabilities = {
-            level: exceedance(posterior, level, draws, rng.child("exceedance", str(level))) for level in levels
+            level: exceedance(posterior, level, study.drawn, rng.child("exceedance", str(level))) for level in levels
         }
         ratio = diffusion_over_gaussian(contest.missed(), lambda x: x, context) if study.diffusion else None
         return _Findings(study, raster, series, spans, contest, cases, judged, posterior, probabilities, by_lead, ratio)
@@ -249,7 +253,7 @@ class _Findings:
         found = {f"{name}_mean": law.center(), f"{name}_std": law.spread()}
         rasters = [here.derived(key, _defined(field, mask)[None]) for key, field in found.items()]
         for level in self.probabilities:
-            chance = exceedance(law, level, self.study.draws, self.judged.rng.child("ahead", str(level)))
+            chance = exceedance(law, level, self.study.drawn, self.judged.rng.child("ahead", str(level)))
             rasters.append(here.derived(f"{name}_above_{level:.10g}", _defined(chance, mask)[None], "1"))
         write_rasters(rasters, path)
 
