@@ -226,6 +226,9 @@ def test_a_map_of_the_places_can_be_told_and_another_grid_is_refused(tmp_path: P
     told = with_condition(sample, height)
     assert told.beside is not None
     assert torch.equal(told.beside, torch.from_numpy(height.values[0]))
+    other = replace(told, held=told.held + 1).digests()
+    assert [name for name, of in told.digests().items() if other[name] != of] == ["held"]
+    assert set(sample.digests()) == {"train", "held"}
     generator = trained(told, 2, 4, Context(Rng(0)))
     assert generator.beside is not None
     assert generator.beside.shape == (5, 10, 12)
@@ -271,6 +274,7 @@ def test_what_cannot_be_negative_is_not(tmp_path: Path) -> None:
     outcome = study(Context(Rng(0)))
     outcome.files["generated.nc"](tmp_path / "generated.nc")
     made = read_raster(tmp_path / "generated.nc")
+    assert set(outcome.data) == {"train", "held", "condition"}
     assert made.kind is Kind.NON_NEGATIVE
     assert made.values.min() == 0
     sample = in_time(raster, 32, 4)

@@ -12,6 +12,7 @@ from torch import Tensor
 from posteriori.core import memory
 from posteriori.core.errors import DataError, OptionError, ShapeError
 from posteriori.core.raster import Kind, Layers, Raster
+from posteriori.core.run import digest
 
 FEWEST = 60
 """Fields on either side."""
@@ -54,6 +55,11 @@ class Sample:
     def possible(self, fields: Tensor) -> Tensor:
         """``fields`` with zero for what is below it, where the quantity is one that cannot be negative."""
         return fields.clamp(min=0) if self.raster.kind is Kind.NON_NEGATIVE else fields
+
+    def digests(self) -> dict[str, str]:
+        """Of all that is learnt from and held out, by name."""
+        told = {} if self.beside is None else {"condition": self.beside}
+        return {name: digest(part) for name, part in {"train": self.dense, "held": self.held, **told}.items()}
 
     @property
     def dense_blocks(self) -> Tensor:

@@ -197,6 +197,7 @@ class _Findings:
                 "generated.tif": lambda path: _written(raster, path),
                 "weights.safetensors": self.generator.save,
             },
+            data=sample.digests(),
             references=(*self.generator.net.references, *(() if sample.placed else CITATIONS)),
         )
 
