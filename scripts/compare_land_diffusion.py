@@ -36,7 +36,7 @@ EPOCHS = 8
 
 def conditions(land: LandMaps, pair: Pair) -> np.ndarray:
     """Features (k, y, x) and where change is possible."""
-    rows = land_drivers.wide(pair.before, 1, pair.time, land.drivers, land.open)
+    rows = land_drivers.wide(pair.before, 1, pair.time, land.drivers, np.arange(2), land.open)
     could = land.open & (pair.before == 0)
     return np.concatenate([rows.transpose(2, 0, 1), could[None]]).astype(np.float32)
 

@@ -176,7 +176,7 @@ def test_what_breaks_the_rules_is_counted() -> None:
 
 def test_distances_by_brute_force() -> None:
     state = (np.random.default_rng(2).random((12, 15)) < 0.1).astype(np.int64)
-    found = land_drivers.near(state, 1, 0, ())
+    found = land_drivers.near(state, 1, 0, (), np.arange(2))
     places = np.argwhere(state == 1)
     cells = np.stack(np.meshgrid(np.arange(12), np.arange(15), indexing="ij"), -1)
     distance = np.linalg.norm(cells[:, :, None] - places, axis=-1).min(2)
@@ -254,6 +254,27 @@ def test_a_class_never_learnt_from_is_refused() -> None:
     with pytest.raises(DataError, match="class 2 stands in the map to go on from"):
         require_seen(land, growth.before, [Pair(before, before, 0, land.open)])
     require_seen(land, np.where(growth.before == 2, -1, growth.before), [Pair(before, before, 0, land.open)])
+
+
+@pytest.mark.parametrize("name", list(RECIPES)[:2])
+def test_a_class_that_comes_or_goes_keeps_its_features(name: str) -> None:
+    """Class 2 is in one of two maps learnt from and not in the map to go on from: a column of its own all the same."""
+    land, growth = three_classes()
+    first = np.where(growth.before == 2, 0, growth.before)
+    second = np.where(growth.before == 2, 1, growth.before)
+    second[:6, :6], land = 2, replace(land, codes=np.stack([first, second]))
+    after = np.where(np.random.default_rng(1).random(GRID.shape) < 0.2, 1, second)
+    learnt = Potential.learnt(
+        land, RECIPES[name], [Pair(first, second, 0, land.open), Pair(second, after, 1, land.open)], 0
+    )
+    assert learnt.classes.tolist() == [0, 1, 2]
+    gone = np.where(second == 2, 0, second)
+    chance = learnt(gone, 1)
+    assert np.isfinite(chance).all()
+    rows = land_drivers.near(gone, 1, 1, (), learnt.classes)
+    assert rows.shape[-1] == 4
+    assert (rows[..., 3] == 0).all()
+    assert (rows[..., 2] == (gone == 0)).all()
 
 
 def test_nothing_changes_is_refused() -> None:
@@ -357,7 +378,7 @@ def test_places_stay_places_beside_gaps(tmp_path: Path) -> None:
     land = read_land(files(tmp_path, first, np.where(first == 0, 7, first)), [str(path)])
     assert land.drivers[0].places
     assert land.known.sum() == 24 * 25
-    distance = land_drivers.near(land.codes[0], 1, 0, land.drivers)[..., 2]
+    distance = land_drivers.near(land.codes[0], 1, 0, land.drivers, np.arange(2))[..., 2]
     assert distance[0] == pytest.approx(np.log1p(np.abs(np.arange(30) - 20)))
 
 

@@ -17,21 +17,25 @@ SMOOTHED = (2.0, 6.0)
 AROUND = np.ones((3, 3))
 
 
-def near(state: Codes, gained: int, time: int, drivers: Sequence[Driver]) -> Floats:
-    """What a cellular automaton looks at, (y, x, feature): the eight neighbours, distances, and drivers as they are."""
+def near(state: Codes, gained: int, time: int, drivers: Sequence[Driver], classes: Codes) -> Floats:
+    """What a cellular automaton looks at, (y, x, feature): the eight neighbours, distances, and drivers as they are.
+
+    ``classes`` (class,) are told apart, whether the state has cells of them or none.
+    """
     here = state == gained
     found = [ndimage.convolve(here.astype(np.float64), AROUND, mode="constant"), _distance(here)]
     for driver in drivers:
         layer = driver.at(time)
         found += [_distance(layer == layer.max())] if driver.places else [layer]
-    found += _classes(state, gained)
+    others = classes[classes != gained]
+    found += [(state == code).astype(np.float64) for code in others] if len(others) > 1 else []
     return np.stack(found, -1)
 
 
-def wide(state: Codes, gained: int, time: int, drivers: Sequence[Driver], open_: Mask) -> Floats:
+def wide(state: Codes, gained: int, time: int, drivers: Sequence[Driver], classes: Codes, open_: Mask) -> Floats:
     """The same and more, (y, x, feature): densities at ``SCALES``, smoothed drivers, closed land, size of the patch."""
     here, known = state == gained, state >= 0
-    found = [near(state, gained, time, drivers)]
+    found = [near(state, gained, time, drivers, classes)]
     layers = [_around(here, known, scale) for scale in SCALES]
     for driver in drivers:
         layer = driver.at(time)
@@ -39,19 +43,13 @@ def wide(state: Codes, gained: int, time: int, drivers: Sequence[Driver], open_:
             layers += [_around(layer == layer.max(), known, scale) for scale in SCALES]
         else:
             layers += [np.sqrt(np.abs(layer)) * np.sign(layer), *(_around(layer, known, scale) for scale in SMOOTHED)]
-    for other in np.unique(state[known]):
-        if other != gained and len(np.unique(state[known])) > 2:
+    for other in classes:
+        if other != gained and len(classes) > 2:
             layers += [_around(state == other, known, scale) for scale in SMOOTHED]
     if not open_.all():
         layers += [_distance(~open_), *(_around(~open_, np.ones_like(known), scale) for scale in SMOOTHED)]
     layers.append(_patch(here))
     return np.concatenate([*found, np.stack(layers, -1)], -1)
-
-
-def _classes(state: Codes, gained: int) -> list[Floats]:
-    """Which class the cell has now, where there are more than the two that a gain is between."""
-    others = [code for code in np.unique(state[state >= 0]) if code != gained]
-    return [(state == code).astype(np.float64) for code in others] if len(others) > 1 else []
 
 
 def _distance(here: Mask) -> Floats:

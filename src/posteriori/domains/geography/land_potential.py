@@ -125,12 +125,14 @@ class Potential:
 
     Attributes:
         chances: by gained class.
+        classes: those before some change, each told apart in every state, (class,).
         allowed: transitions that were seen (from, to); all others are impossible.
     """
 
     land: LandMaps
     recipe: Recipe
     chances: Mapping[int, Chance]
+    classes: Codes
     allowed: Mask
 
     @staticmethod
@@ -145,30 +147,30 @@ class Potential:
         gained = np.flatnonzero(allowed.any(0))
         if not len(gained):
             raise DataError("no cell changes in the maps to learn from; give maps that are further apart.")
+        classes = np.unique(np.concatenate([pair.before[pair.before >= 0] for pair in pairs]))
         chances = {}
         for code in gained.tolist():
             rows, changed = [], []
             for pair in pairs:
                 could = _could(pair.before, code, allowed) & pair.where
-                rows.append(features(land, recipe, pair.before, code, pair.time)[could])
+                rows.append(features(land, recipe, pair.before, code, pair.time, classes)[could])
                 changed.append(pair.after[could] == code)
             together = np.concatenate(changed)
             if together.all():
                 raise DataError(f"every cell that could become {land.name(code)} did; there is nothing to learn.")
             chances[code] = recipe.learner(np.concatenate(rows), together, seed)
-        return Potential(land, recipe, chances, allowed)
+        return Potential(land, recipe, chances, classes, allowed)
 
     def __call__(self, state: Codes, time: int) -> Floats:
         """Probability that each cell gains each class before the next map, (class, y, x); zero where impossible.
 
-        Raises:
-            DataError: the state holds a class that no map it was learnt from had.
+        Classes that no map it was learnt from had are impossible to leave: see :func:`require_seen`.
         """
         chance = np.zeros((len(self.land.classes), *state.shape))
         for code, learnt in self.chances.items():
             could = _could(state, code, self.allowed) & self.land.open
             if could.any():
-                rows = features(self.land, self.recipe, state, code, time)[could]
+                rows = features(self.land, self.recipe, state, code, time, self.classes)[could]
                 chance[code][could] = np.clip(learnt(rows), TINY, 1 - TINY)
         return chance
 
@@ -181,11 +183,11 @@ def transitions(pairs: Sequence[Pair], classes: int) -> Codes:
     return found
 
 
-def features(land: LandMaps, recipe: Recipe, state: Codes, code: int, time: int) -> Floats:
-    """(y, x, feature)"""
+def features(land: LandMaps, recipe: Recipe, state: Codes, code: int, time: int, classes: Codes) -> Floats:
+    """What the gain of ``code`` is told by under a recipe, (y, x, feature)."""
     if recipe.all_features:
-        return land_drivers.wide(state, code, time, land.drivers, land.open)
-    return land_drivers.near(state, code, time, land.drivers)
+        return land_drivers.wide(state, code, time, land.drivers, classes, land.open)
+    return land_drivers.near(state, code, time, land.drivers, classes)
 
 
 def _could(state: Codes, code: int, allowed: Mask) -> Mask:
