@@ -21,6 +21,7 @@ from posteriori.core.map_grid import WGS84, MapGrid
 from posteriori.core.random import Rng
 from posteriori.core.raster import Kind, Layers, Raster
 from posteriori.core.run import Context
+from posteriori.domains.geography import generator
 from posteriori.domains.geography.dem import load_dem
 from posteriori.domains.geography.generation_base import SHARES, Base, chosen_base, steps_from
 from posteriori.domains.geography.generation_data import in_tiles, in_time, with_condition
@@ -29,6 +30,7 @@ from posteriori.domains.geography.generation_sizes import Sizes, evened, sized
 from posteriori.domains.geography.generator import Frame, eof_gaussian, loaded, trained
 from posteriori.domains.geography.raster import read_raster, write_raster
 from posteriori.domains.geography.studies.generate import SHIPPED, Study
+from posteriori.learn.diffusion.denoiser import Preconditioned
 from posteriori.learn.diffusion.gaussian_denoiser import GaussianDenoiser
 
 
@@ -229,10 +231,10 @@ def test_a_map_of_the_places_can_be_told_and_another_grid_is_refused(tmp_path: P
     other = replace(told, held=told.held + 1).digests()
     assert [name for name, of in told.digests().items() if other[name] != of] == ["held"]
     assert set(sample.digests()) == {"train", "held"}
-    generator = trained(told, 2, 4, Context(Rng(0)))
-    assert generator.beside is not None
-    assert generator.beside.shape == (5, 10, 12)
-    generator.save(tmp_path / "weights.safetensors")
+    made = trained(told, 2, 4, Context(Rng(0)))
+    assert made.beside is not None
+    assert made.beside.shape == (5, 10, 12)
+    made.save(tmp_path / "weights.safetensors")
     loaded(tmp_path / "weights.safetensors", told, 4)
     with pytest.raises(DataError, match="as weights"):
         loaded(tmp_path / "weights.safetensors", sample, 4)
@@ -260,6 +262,25 @@ def test_fields_that_do_not_fit_in_memory_are_refused(monkeypatch: pytest.Monkey
         in_time(stack(), 48, 12)
     with pytest.raises(MemoryBudgetError, match=r"8 x 8 cells .* tile="):
         in_tiles(load_dem(), 8)
+
+
+def test_many_fields_are_denoised_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    sample, sizes, denoised = in_time(stack(), 32, 4), [], generator._denoised
+
+    def counted(net: Preconditioned, beside: Tensor | None, told: Tensor | None, x: Tensor, sigma: Tensor) -> Tensor:
+        sizes.append(len(x))
+        return denoised(net, beside, told, x, sigma)
+
+    monkeypatch.setattr(generator, "_denoised", counted)
+    monkeypatch.setattr(generator, "REPAIR", 64)
+    whole = trained(sample, 2, 4, Context(Rng(0)))
+    monkeypatch.setattr(generator, "AT_ONCE", 16)
+    before = len(sizes)
+    parts = trained(sample, 2, 4, Context(Rng(0)))
+    assert max(sizes[before:]) == 16 < max(sizes[:before])
+    assert whole.base is not None
+    assert parts.base is not None
+    assert (parts.base.start, parts.base.white) == (whole.base.start, whole.base.white)
 
 
 @pytest.mark.slow

@@ -260,7 +260,8 @@ def _base(sample: Sample, frame: Frame, sizes: Sizes, net: Preconditioned, back:
     told, beside = vector[back], _places(sample)
 
     def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-        return _denoised(net, beside, told, x.reshape(-1, 1, *sample.shape), sigma).flatten(1)
+        parts = zip(x.reshape(-1, 1, *sample.shape).split(AT_ONCE), told.split(AT_ONCE), strict=True)
+        return torch.cat([_denoised(net, beside, numbers, part, sigma) for part, numbers in parts]).flatten(1)
 
     return chosen_base(unit.flatten(1).double(), back, vector, denoise, rng)
 
