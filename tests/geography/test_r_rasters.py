@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import lzma
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from posteriori.core.errors import DataError
+from posteriori.core import memory
+from posteriori.core.errors import DataError, MemoryBudgetError
 from posteriori.core.raster import Kind
 from posteriori.domains.geography.land_maps import read_land
 from posteriori.domains.geography.raster import read_raster, write_raster
@@ -150,12 +152,42 @@ def test_colours_make_classes(tmp_path: Path) -> None:
         ({"extent": s4(xmin=numbers([1.0]))}, "no whole RasterLayer"),
         ({"legend": numbers([1])}, "no whole RasterLayer"),
         ({"crs": s4(projargs=texts("+proj=nowhere"))}, "no coordinate system"),
+        ({"legend": s4(colortable=texts("red", "blue"))}, "no whole RasterLayer"),
+        ({"nrows": numbers([np.nan])}, "no whole RasterLayer"),
+        ({"data": texts("a", "b")}, "no whole RasterLayer"),
     ],
 )
 def test_what_is_no_layer_is_one_clear_error(wrong: dict[str, bytes], said: str, tmp_path: Path) -> None:
     path = saved(tmp_path / "w.rda", lu=layer(np.ones((2, 2)), **wrong))
     with pytest.raises(DataError, match=said):
         read_raster(path)
+
+
+def test_a_list_of_too_many_names_is_one_clear_error(tmp_path: Path) -> None:
+    names = {"names": texts("a", "b")}
+    path = saved(tmp_path / "l.rda", maps=item(19, pack(">i", 1) + layer(np.ones((2, 2))), names))
+    with pytest.raises(DataError, match=r"l\.rda holds no whole RasterLayer"):
+        read_raster(path)
+
+
+def test_a_name_that_others_end_in_is_its_own(tmp_path: Path) -> None:
+    one, two = np.ones((2, 2), int), np.full((2, 2), 2)
+    path = saved(tmp_path / "s.rda", lu=layer(one), maps=listed(lu=layer(two)))
+    assert read_raster(path, "lu").stored[0, 0, 0] == 1
+    assert read_raster(path, "maps$lu").stored[0, 0, 0] == 2
+
+
+@pytest.mark.parametrize("packed", [bytes, gzip.compress, bz2.compress, lzma.compress])
+def test_what_unpacks_to_more_than_memory_is_refused_before(
+    packed: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(tmp_path / "zeros.rda", lu=layer(np.zeros((200, 200))))
+    path.write_bytes(packed(path.read_bytes()))  # type: ignore[operator]
+    monkeypatch.setattr(memory, "available", lambda: 1_000_000)
+    with pytest.raises(MemoryBudgetError, match=r"zeros\.rda"):
+        read_raster(path)
+    monkeypatch.setattr(memory, "available", lambda: 2_000_000)
+    assert read_raster(path).grid.shape == (200, 200)
 
 
 @settings(max_examples=60)

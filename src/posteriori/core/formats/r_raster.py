@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from os import SEEK_END
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from posteriori.core import optional
-from posteriori.core.errors import DataError
+from posteriori.core import memory, optional
+from posteriori.core.errors import DataError, MemoryBudgetError
 from posteriori.core.map_grid import MapGrid
 from posteriori.core.raster import Kind, Raster, Stored
 
@@ -18,6 +22,8 @@ ENDINGS = (".rda", ".rdata", ".rds")
 NA = -(2**31)
 """What R stores for a missing whole number."""
 CORNERS = ("xmin", "xmax", "ymin", "ymax")
+PACKED: Mapping[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
+"""How to open what R packed, by the first two bytes."""
 
 
 def read_r(path: Path, variable: str | None = None) -> Raster:
@@ -25,31 +31,59 @@ def read_r(path: Path, variable: str | None = None) -> Raster:
 
     Raises:
         DataError: a damaged file, no such layer, several, or one whose cells are not in the file.
+        MemoryBudgetError: its objects, unpacked, would not fit in memory.
     """
-    layers = {name: found for name, found in _tree(path) if _text(found, "class") == "RasterLayer"}
-    if not layers:
-        raise DataError(f"{path.name} holds no RasterLayer of R's package raster; save one, or write a GeoTIFF.")
-    meant = [name for name in layers if variable is None or f"${name}".endswith(f"${variable}")]
-    if len(meant) != 1:
-        what = "several layers" if variable is None else f"{len(meant) or 'no'} layers named {variable!r}"
-        raise DataError(f"{path.name} holds {what} of {', '.join(layers)}; name one: variable=…")
+    root, what = _parsed(path), path.name
     try:
-        return _raster(meant[0].rpartition("$")[2], layers[meant[0]])
-    except (AttributeError, IndexError, KeyError, TypeError) as problem:
+        layers = [(name, found) for name, found in _tree(path, root) if _text(found, "class") == "RasterLayer"]
+        name, layer = _meant(path, layers, variable)
+        what = f"{name} in {path.name}"
+        return _raster(name.rpartition("$")[2], layer)
+    except DataError:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as problem:
         raise DataError(
-            f"{meant[0]} in {path.name} is no whole RasterLayer ({problem!r}); save it anew, or write a GeoTIFF."
+            f"{what} holds no whole RasterLayer ({problem!r}); save it anew, or write a GeoTIFF."
         ) from problem
 
 
-def _tree(path: Path) -> Iterator[tuple[str, Any]]:
-    """All objects in the file that are no lists, with their names in R."""
+def _meant(path: Path, layers: list[tuple[str, Any]], variable: str | None) -> tuple[str, Any]:
+    """The layer of that name, else the only one whose name ends so."""
+    if not layers:
+        raise DataError(f"{path.name} holds no RasterLayer of R's package raster; save one, or write a GeoTIFF.")
+    ending = [each for each in layers if variable is None or f"${each[0]}".endswith(f"${variable}")]
+    meant = [each for each in ending if each[0] == variable] or ending
+    if len(meant) != 1:
+        what = "several layers" if variable is None else f"{len(meant) or 'no'} layers named {variable!r}"
+        raise DataError(f"{path.name} holds {what} of {', '.join(name for name, _ in layers)}; name one: variable=…")
+    return meant[0]
+
+
+def _parsed(path: Path) -> Any:
+    """The object that all others in the file hang from."""
     parser = optional.require("rdata.parser", "geography")
     try:
+        memory.require(3 * _unpacked(path), f"reading {path.name}", "save fewer objects, or write a GeoTIFF")
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            root = parser.parse_file(path, extension=".rds" if path.suffix.lower() == ".rds" else ".rda").object
+            return parser.parse_file(path, extension=".rds" if path.suffix.lower() == ".rds" else ".rda").object
+    except MemoryBudgetError:
+        raise
     except Exception as problem:  # a damaged file fails in the parser, with several unrelated classes
         raise DataError(f"cannot read {path}: {problem!r}; give a whole file that R saved.") from problem
+
+
+def _unpacked(path: Path) -> int:
+    """Bytes of the file once unpacked, which needs little memory."""
+    with path.open("rb") as file:
+        start = file.read(2)
+    opened: BinaryIO
+    with PACKED[start](path) if start in PACKED else path.open("rb") as opened:
+        return opened.seek(0, SEEK_END)
+
+
+def _tree(path: Path, root: Any) -> Iterator[tuple[str, Any]]:
+    """All objects in the file that are no lists, with their names in R."""
     if path.suffix.lower() == ".rds":
         yield from _below(path.stem, root)
     else:
