@@ -195,6 +195,9 @@ def test_trend_goes_on_as_compound_growth() -> None:
     last = Pair(before, after, 0, everywhere)
     assert expected_quotas(last, 10.0, 2, after, 10.0, everywhere)[0, 1] == pytest.approx(75)
     assert expected_quotas(last, 10.0, 2, after, 5.0, everywhere)[0, 1] == pytest.approx(150 * (1.5**0.5 - 1))
+    fresh = expected_quotas(Pair(np.zeros_like(after), after, 0, everywhere), 10.0, 2, after, 5.0, everywhere)
+    assert fresh[0, 1] == pytest.approx(75), "a class without area before goes on by its cells a year"
+    assert expected_quotas(last, 10.0, 2, after, 1e9, everywhere)[0, 1] == 900, "no more than there are"
     half = np.arange(30) < 15
     elsewhere = expected_quotas(Pair(before, after, 0, np.outer(half, ~half | half)), 10.0, 2, after, 10.0, everywhere)
     assert elsewhere[0, 1] == pytest.approx(75)
@@ -277,6 +280,23 @@ def test_a_class_that_comes_or_goes_keeps_its_features(name: str) -> None:
     assert (rows[..., 2] == (gone == 0)).all()
 
 
+def test_what_cannot_be_learnt_is_refused_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A class that stands in the last map alone, before anything is chosen; squares that leave nothing out."""
+    draw = np.random.default_rng(0)
+    first = draw.integers(0, 2, GRID.shape)
+    second = np.where(draw.random(GRID.shape) < 0.1, 1, first)
+    paths = files(tmp_path, first, second, np.where(draw.random(GRID.shape) < 0.1, 2, second))
+    with pytest.raises(DataError, match="give a smaller block"):
+        Study(data=paths[:2], block=30, quick=True)(Context(Rng(0)))
+
+    def never(*_: object) -> None:
+        raise AssertionError("learnt")
+
+    monkeypatch.setattr(land_change, "chosen", never)
+    with pytest.raises(DataError, match="class 2 stands in the map to go on from"):
+        Study(data=paths)(Context(Rng(0)))
+
+
 def test_nothing_changes_is_refused() -> None:
     land, growth = three_classes()
     with pytest.raises(DataError, match="no cell changes"):
@@ -298,8 +318,9 @@ def test_maps_are_read_and_bad_ones_refused(tmp_path: Path) -> None:
     assert (read_land(paths, excluded=closed).open == (first == 0)).all()
     with pytest.raises(DataError, match="two maps at least"):
         read_land(paths[:1])
-    with pytest.raises(OptionError, match="rising"):
-        read_land(paths, years=(2000, 1990))
+    for years in ((2000, 1990), (1990, float("nan")), (1990, float("inf"))):
+        with pytest.raises(OptionError, match="rising"):
+            read_land(paths, years=years)
     other = Raster("land", first[None, :12].astype(np.uint8), MapGrid((12, 30), GRID.transform, GRID.crs), "1")
     with pytest.raises(ShapeError, match="does not lie on the grid"):
         read_land([paths[0], str(write_raster(other, tmp_path / "other.tif"))])
@@ -317,6 +338,7 @@ def test_maps_are_read_and_bad_ones_refused(tmp_path: Path) -> None:
         ({"block": 2}, "block=2"),
         ({"members": 5}, "members=5"),
         ({"ahead": -1.0}, "ahead=-1"),
+        ({"ahead": float("inf")}, "ahead=inf"),
         ({"total": -3}, "total=-3"),
         ({"drivers": ("slope.tif",)}, "maps of your own"),
     ],

@@ -16,7 +16,7 @@ from posteriori.core.errors import DataError
 from posteriori.core.random import Rng
 from posteriori.domains.geography.land_growth import CellularAutomaton, Growth, alike, best_map, observed_quotas
 from posteriori.domains.geography.land_maps import Codes, Floats, LandMaps, Mask
-from posteriori.domains.geography.land_potential import NEAR, RECIPES, WIDE, Mean, Pair, Potential, Recipe, require_seen
+from posteriori.domains.geography.land_potential import NEAR, RECIPES, WIDE, Mean, Pair, Potential, Recipe
 from posteriori.domains.geography.land_slopes import sharpened
 from posteriori.inference.exact_totals import Clustering
 
@@ -63,9 +63,15 @@ def block_labels(shape: tuple[int, int], size: int) -> Codes:
 
 
 def folds_of(where: Mask, size: int, rng: Rng) -> Codes:
-    """Fold (y, x) of each cell: the blocks of ``where`` dealt at random, ``FOLDS`` of them or twice as many if few."""
+    """Fold (y, x) of each cell: the blocks of ``where`` dealt at random, ``FOLDS`` of them or twice as many if few.
+
+    Raises:
+        DataError: one block has it all.
+    """
     labels = block_labels(where.shape, size)
     every = np.unique(labels[where])
+    if len(every) < 2:
+        raise DataError(f"one square of block={size} cells has all that is learnt from; give a smaller block.")
     dealt = rng.permutation(len(every)).numpy() % (FOLDS if len(every) > FEW_BLOCKS else 2 * FOLDS)
     return np.asarray(dealt[np.searchsorted(every, labels).clip(max=len(every) - 1)])
 
@@ -216,12 +222,11 @@ class Trial:
 
     @staticmethod
     def held(land: LandMaps, learning: Sequence[Pair], test: Pair, found: Chosen, members: int, rng: Rng) -> Trial:
-        """Learn on all of ``learning`` as was ``found`` best, forecast the test.
+        """Learn on all of ``learning`` as was ``found`` best, forecast the test; see ``require_seen``.
 
         Raises:
-            DataError: a class to go on from that was not in what is learnt from.
+            DataError: nothing that was learnt happens.
         """
-        require_seen(land, np.where(test.where, test.before, -1), learning)
         growth = grown(land, learning, test, found)
         quotas = growth.capped(observed_quotas(test, growth.allowed, land.open)[None])[0]
         if not quotas.any():

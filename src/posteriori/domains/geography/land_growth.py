@@ -133,14 +133,17 @@ def observed_quotas(pair: Pair, allowed: Mask, open_: Mask) -> Codes:
 def expected_quotas(last: Pair, span: float, classes: int, before: Codes, ahead: float, where: Mask) -> Floats:
     """Changes (from, to) in ``ahead`` years: each class gains as it did last, in proportion to what there is of it.
 
-    log(1 + gain / area) a year of the ``last`` pair (``span`` years) goes on; the other classes give in proportion.
+    log(1 + gain / area) a year of the ``last`` pair (``span`` years) goes on, up to all cells; the other classes give
+    in proportion. A class that had no area before has no such rate and gains as many cells a year as it did.
     """
     gains = transitions([last], classes)
     np.fill_diagonal(gains, 0)
     area = np.bincount(last.before[last.where & (last.before >= 0)], minlength=len(gains))
     rate = np.log1p(gains.sum(0) / np.maximum(area, 1)) / span
     now = np.bincount(before[where & (before >= 0)], minlength=len(gains))
-    wanted = now * np.expm1(rate * ahead)
+    with np.errstate(over="ignore", invalid="ignore"):
+        compound = np.minimum(np.expm1(rate * ahead) * now, np.count_nonzero(where))
+    wanted = np.where(area > 0, np.where(now > 0, compound, 0.0), gains.sum(0) / span * ahead)
     return np.asarray(gains / np.maximum(gains.sum(0), 1) * wanted)
 
 

@@ -188,7 +188,7 @@ def _closed(path: Path, first: Raster, regrid: bool) -> Mask:
 def _years(given: Sequence[float], names: Sequence[str]) -> tuple[float, ...]:
     """Times of the maps: given, or the last whole number in each name, or 0, 1, 2 …"""
     if given:
-        if len(given) != len(names) or (np.diff(given) <= 0).any():
+        if len(given) != len(names) or not np.isfinite(given).all() or (np.diff(given) <= 0).any():
             raise OptionError(f"years={list(given)} for {len(names)} maps; give one for each, rising.")
         return tuple(given)
     numbers = [re.findall(r"\d+", name) for name in names]

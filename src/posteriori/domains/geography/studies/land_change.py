@@ -83,7 +83,7 @@ class Study:
     def __post_init__(self) -> None:
         if not 4 <= self.block <= 1000 or not 20 <= self.members <= 2000:
             raise OptionError(f"block={self.block}, members={self.members}: 4 to 1000 cells, and 20 to 2000 maps.")
-        if self.ahead is not None and not self.ahead > 0:
+        if self.ahead is not None and not 0 < self.ahead < np.inf:
             raise OptionError(f"ahead={self.ahead:g} must be a positive number of years.")
         if self.total is not None and self.total < 0:
             raise OptionError(f"total={self.total} cells cannot change; give none or a number >= 0.")
@@ -122,6 +122,9 @@ class _Findings:
         pairs, spans = pairs_of(land), np.diff(land.years).tolist()
         wanted, doubt = _amounts(study, land, pairs, spans)
         *learning, test = pairs if len(pairs) > 1 else parted(pairs[0], study.block)
+        now = Pair(land.codes[-1], land.codes[-1], len(land.codes) - 1, land.open)
+        require_seen(land, np.where(test.where, test.before, -1), learning)
+        require_seen(land, now.before, pairs)
         names = list(RECIPES)[:2] if study.quick else list(RECIPES)
         found = chosen(land, learning, study.block, rng.child("choice"), names)
         trial = Trial.held(land, learning, test, found, members, rng.child("trial"))
@@ -131,8 +134,6 @@ class _Findings:
         )
         trend = trial.growth.capped(random_quotas(expected, spread, members, rng.child("trend")))
         trend_maps = trial.growth.members(trend, rng.child("trend maps"))
-        now = Pair(land.codes[-1], land.codes[-1], len(land.codes) - 1, land.open)
-        require_seen(land, np.where(land.open, now.before, -1), pairs)
         law = grown(land, pairs, now, found)
         quotas = law.capped(random_quotas(wanted, doubt, members, rng.child("quotas")))
         maps = law.members(quotas, rng.child("maps"))
