@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from posteriori.core.errors import DataError, OptionError
+from posteriori.core import memory
+from posteriori.core.errors import DataError, MemoryBudgetError, OptionError
 from posteriori.core.random import Rng
 from posteriori.core.raster import Layers, Raster
 from posteriori.core.run import Context
@@ -264,6 +265,16 @@ def test_too_few_days_to_judge_are_refused_before_the_work(tmp_path: Path) -> No
     write_raster(raster(300), tmp_path / "t.nc")
     with pytest.raises(DataError, match=r"24 h after another .* 2 block\(s\) of 24 h"):
         Study(data=tmp_path / "t.nc", last_train=200, first_test=245)(Context(Rng(0)))
+
+
+def test_errors_that_do_not_fit_in_memory_are_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_raster(raster(300), tmp_path / "t.nc")
+    study = Study(data=tmp_path / "t.nc", folds=20)
+    monkeypatch.setattr(memory, "available", lambda: 40_000_000)
+    with pytest.raises(MemoryBudgetError, match=r"errors of 42 cells .* fewer folds"):
+        study(Context(Rng(0)))
 
 
 def test_a_threshold_that_is_never_crossed_is_refused(tmp_path: Path) -> None:

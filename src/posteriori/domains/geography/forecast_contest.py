@@ -17,6 +17,7 @@ from posteriori.core.space import Space
 from posteriori.domains.geography.forecast_standing import Standing, alike, standings
 from posteriori.domains.geography.forecasting import (
     AGES,
+    LEFT_OUT,
     LINEAR_INVERSE,
     RECENT_MEAN,
     Law,
@@ -40,6 +41,8 @@ from posteriori.learn.ensemble_covariance import Localisation, LocalisedCovarian
 TAPERS = (4.0, 8.0, 16.0, 32.0)
 """Lengths [cells] to choose from, over which errors of the forecast go together."""
 LINEAR_INVERSE_DRIFTING = f"{LINEAR_INVERSE}, from the {RECENT_MEAN}"
+MANY = 120
+"""Laws that are tried, or somewhat fewer."""
 REPAIRED = ", spread repaired"
 PERSISTENCE = "persistence"
 OURS = "forecast"
@@ -171,13 +174,16 @@ class Contest:
         return Gaussian(space, on_grid(means, mask), DenseCovariance(covariance), problems={"case": None})
 
 
-def require_room(space: Space) -> None:
-    """Go on only when the joint law of the errors of all cells of ``space`` fits.
+def require_room(space: Space, folds: int) -> None:
+    """Go on only when the errors of all laws on so many stretches, and the joint law of those of all cells, fit.
 
     Raises:
-        MemoryBudgetError: it does not.
+        MemoryBudgetError: they do not.
     """
-    memory.require(3 * 8 * space.size**2, f"errors of {space.size} cells that go together", "cut or coarsen the fields")
+    need = 8 * space.size * (3 * space.size + MANY * LEFT_OUT * folds)
+    memory.require(
+        need, f"errors of {space.size} cells that go together", "cut or coarsen the fields, or take fewer folds"
+    )
 
 
 def _unseen(tried: Trial, scores: Mapping[str, Tensor], blocks: Tensor) -> Tensor:

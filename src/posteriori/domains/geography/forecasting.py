@@ -342,7 +342,7 @@ def trial(series: Series, within: Tensor, ahead: int, family: Family, folds: int
         cases += [pairs]
     always = [name for name, found in errors.items() if len(found) == len(fold)]
     crps = {name: float(torch.cat(scores[name]).mean()) for name in always}
-    joined = {name: torch.cat(errors[name]) for name in always}
+    joined = {name: torch.cat(errors.pop(name)) for name in always}
     stated = {name: torch.stack(spread[name]) for name in always}
     return Trial(crps, joined, stated, torch.cat(fold), torch.cat(cases))
 

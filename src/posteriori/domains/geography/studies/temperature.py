@@ -155,7 +155,7 @@ class _Findings:
         others = () if study.quick else tuple(lead for lead in spans.leads if lead != spans.lead)
         rng, by_lead = context.rng, {}
         space = replace(raster.space, mask=None if bool(series.mask.all()) else series.mask)
-        require_room(space)
+        require_room(space, study.folds)
         to_judge = {lead: cases_of(series, test, lead, spans) for lead in sorted((*others, spans.lead))}
         for lead, cases in context.progress(list(to_judge.items()), "leads"):
             contest = Contest.learnt(series, within, lead, study.folds, spans.gap, spans.block)
