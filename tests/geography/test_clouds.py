@@ -15,7 +15,7 @@ from posteriori.core.errors import DataError, MemoryBudgetError, OptionError, Sh
 from posteriori.core.random import Rng
 from posteriori.core.raster import Kind, Layers, Raster
 from posteriori.core.run import Context
-from posteriori.domains.geography.cloud_contest import Choice
+from posteriori.domains.geography.cloud_contest import Choice, moments
 from posteriori.domains.geography.cloud_gaps import (
     FAR,
     GappyStack,
@@ -228,6 +228,24 @@ def test_dressing_gives_the_distribution_that_it_learnt() -> None:
     assert dressing.quantiles(mean, scale[half[1]], near[:, half[1]]).shape == (100, 20_000)
     with pytest.raises(DataError, match="50 are needed"):
         Dressing.learnt(errors[:9], scale[:9], near[:, :9])
+
+
+def test_a_cut_law_has_the_moments_of_what_it_is_drawn_as() -> None:
+    """Half of a law at zero lies below it: the mean is that of what is kept, not the cut mean; others are untouched."""
+    errors = Rng(0).child("errors").normal((2000,)).double()
+    away = torch.stack([torch.ones(2000), torch.arange(2000) % 40]).double()
+    dressing = Dressing.learnt(errors, torch.ones(2000).double(), away)
+    mean, scale = torch.tensor([0.0, 0.5, 50.0, torch.nan]).double(), torch.tensor([1.0, 2.0, 3.0, 1.0]).double()
+    at = away[:, :4]
+    found = moments(dressing, mean, scale, at, lambda x: x.clamp_min(0.0))
+    plain = moments(dressing, mean, scale, at, lambda x: x)
+    law = dressing.quantiles(mean, scale, at)
+    for ours, uncut, own in zip(found, plain, (torch.mean, torch.std), strict=True):
+        assert torch.allclose(ours[:2], own(law.clamp_min(0.0), 0)[:2])
+        assert torch.allclose(uncut[:3], own(law, 0)[:3])
+        assert ours[2] == uncut[2]
+    assert bool(found[0][3].isnan())
+    assert float(found[0][0]) == pytest.approx((2 * torch.pi) ** -0.5, abs=0.05)
 
 
 def test_clouds_drift_over_a_field_and_some_days_are_clear() -> None:

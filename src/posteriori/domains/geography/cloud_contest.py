@@ -28,6 +28,8 @@ STRETCHES = (1.0, 3.0, 8.0, 16.0)
 SHARES = (0.03, 0.1, 0.3, 0.6)
 """Shares of the smooth law in the covariance of the dates."""
 LEVEL = 0.9
+CASES = 100_000
+"""Cells whose whole law is held at a time."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,20 @@ def judged(prediction: Prediction, dressing: Dressing, truth: Tensor) -> Score:
         inside=((low <= truth) & (truth <= high)).double(),
         pit=((law < truth).double().sum(0) + 0.5 * (law == truth).double().sum(0)) / len(law),
     )
+
+
+def moments(
+    dressing: Dressing, mean: Tensor, scale: Tensor, distances: Tensor, cut: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (case,) of dressed laws whose values are ``cut`` to what the data can hold."""
+    strata = dressing.strata(distances)
+    middle, std = mean + scale * dressing.table.mean(1)[strata], scale * dressing.table.std(1)[strata]
+    ends = mean + scale * dressing.table[:, [0, -1]].mT[:, strata]
+    beyond = ((cut(ends) != ends) & torch.isfinite(ends)).any(0).nonzero()[:, 0]
+    for part in beyond.split(CASES) if len(beyond) else ():
+        law = cut(dressing.quantiles(mean[part], scale[part], distances[:, part]))
+        middle[part], std[part] = law.mean(0), law.std(0)
+    return middle, std
 
 
 def learnt_dressing(stack: GappyStack, sets: Sequence[Tensor], choice: Choice) -> Dressing:

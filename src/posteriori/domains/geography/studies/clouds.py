@@ -37,6 +37,7 @@ from posteriori.domains.geography.cloud_contest import (
     Trial,
     learnt_dressing,
     model_of,
+    moments,
     run_trial,
 )
 from posteriori.domains.geography.cloud_gaps import GappyStack, cells_to_seen, cloud_shapes, days_to_seen, hidden_by
@@ -222,27 +223,30 @@ class _Findings:
         apart = days_to_seen(self.stack), cells_to_seen(self.stack.observed)
         return torch.stack([part.reshape(-1) for part in apart])
 
+    def _cut(self, values: Tensor) -> Tensor:
+        """Values cut to what the data can hold."""
+        return torch.from_numpy(self.raster.clipped(values.numpy()))
+
+    @cached_property
     def _law(self) -> Tensor:
         """Mean, ends of the 90 % interval and spread of every cell, (part, time, y, x); observed ones as they are.
 
-        Mean and ends are cut at what the data can hold.
+        All are of the law cut at what the data can hold, as members are.
         """
-        shape, distances = self.mean.shape, self.distances
-        table = self.dressing.table[self.dressing.strata(distances)]
-        low, high = self.dressing.interval(self.mean.reshape(-1), self.std.reshape(-1), distances, LEVEL)
-        mean = self.mean + self.std * table.mean(1).reshape(shape)
-        ends = (torch.from_numpy(self.raster.clipped(end.reshape(shape).numpy())) for end in (mean, low, high))
-        return torch.stack([*ends, self.std * table.std(1).reshape(shape)])
+        given = self.mean.reshape(-1), self.std.reshape(-1), self.distances
+        mean, std = moments(self.dressing, *given, self._cut)
+        low, high = self.dressing.interval(*given, LEVEL)
+        return torch.stack([*map(self._cut, (mean, low, high)), std]).reshape(4, *self.mean.shape)
 
     @property
     def centre(self) -> Tensor:
         """The mean of the dressed law, (time, y, x)."""
-        return self._law()[0]
+        return self._law[0]
 
     @property
     def spread(self) -> Tensor:
         """The standard deviation of the dressed law, NaN at observed cells."""
-        return torch.where(self.stack.observed, torch.nan, self._law()[3])
+        return torch.where(self.stack.observed, torch.nan, self._law[3])
 
     def dressed_members(self) -> Tensor:
         """Members (n, y, x) of the date shown: each cell's rank in our law, read in the learnt distribution.
@@ -256,7 +260,7 @@ class _Findings:
         at = self.distances.reshape(2, *self.stack.values.shape)[:, self.date][:, gap]
         out = mean.expand_as(self.members).clone()
         turned = mean[gap] + std[gap] * self.dressing.turned(error[:, gap] / size, at)
-        out[:, gap] = torch.from_numpy(self.raster.clipped(turned.numpy()))
+        out[:, gap] = self._cut(turned)
         return out
 
     def _posterior(self) -> Draws:
@@ -298,7 +302,7 @@ class _Findings:
         if self.truth is None:
             return []
         gap = ~self.stack.observed
-        _, low, high, _ = self._law()
+        _, low, high, _ = self._law
         inside = ((low <= self.truth) & (self.truth <= high))[gap].double().mean()
         rmse = (self.centre - self.truth)[gap].square().mean().sqrt()
         note = "against the truth below the clouds"
@@ -311,7 +315,7 @@ class _Findings:
         return torch.cat([getattr(result.scores[name], part) for result in self.results])
 
     def _pictures(self) -> Mapping[str, Callable[[], Picture]]:
-        mean, low, high, std = (part.numpy() for part in self._law())
+        mean, low, high, std = (part.numpy() for part in self._law)
         members = torch.where(self.stack.domain, self.dressed_members(), torch.nan).numpy()
         level = self.study.exceed
         if level is None:
