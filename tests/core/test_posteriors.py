@@ -201,6 +201,9 @@ def test_a_mixture_may_weigh_its_components_by_problem() -> None:
         assert float((x[:, i].std(0) / alone.spread() - 1).abs().max()) < 0.06
     with pytest.raises(DataError, match="each problem and component"):
         Mixture([one, other], weights[[0, 1, 1]])
+    for bad in (torch.inf, torch.nan, -1.0):
+        with pytest.raises(DataError, match="numbers ≥ 0"):
+            Mixture([one, other], torch.tensor([1.0, bad]))
 
 
 def test_a_mean_of_angles_goes_round() -> None:

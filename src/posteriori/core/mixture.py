@@ -31,7 +31,7 @@ class Mixture(Posterior):
         log_evidence: log ∫ exp(-energy) (*problem,), where it is known.
 
     Raises:
-        DataError: no components, weights of another number, negative or all zero.
+        DataError: no components, weights of another number, negative, infinite or all zero.
     """
 
     def __init__(
@@ -51,10 +51,10 @@ class Mixture(Posterior):
         w = torch.ones(len(components)) if weights is None else weights
         problems = w.shape[:-1]
         fits = w.ndim > 0 and w.shape[-1] == len(components) and (not problems or problems == self._batch(first))
-        if not fits or bool((w < 0).any()) or not bool((w.sum(-1) > 0).all()):
+        if not fits or not bool((torch.isfinite(w) & (w >= 0)).all()) or not bool((w.sum(-1) > 0).all()):
             raise DataError(
-                f"weights {tuple(w.shape)} of {len(components)} components must be ≥ 0 and not all zero, one of each "
-                f"component or of each problem and component; {w.tolist()} was given."
+                f"weights {tuple(w.shape)} of {len(components)} components must be numbers ≥ 0 and not all zero, "
+                f"one of each component or of each problem and component; {w.tolist()} was given."
             )
         self.components = nn.ModuleList(components)
         self.register_buffer("weights", w.double() / w.double().sum(-1, keepdim=True))
