@@ -318,6 +318,8 @@ def test_a_diffusion_model_learns_what_the_law_misses_where_the_truth_is_known()
     stack = GappyStack(torch.where(hidden, NAN, truth), 5 * torch.arange(24.0).double(), torch.ones(20, 20) > 0)
     shapes, dates = cloud_shapes(stack.observed, stack.domain), torch.arange(24)
     sets = [hidden_by(shapes, stack.observed, dates, Rng(i)) for i in range(3)]
+    with pytest.raises(DataError, match=r"cells of 4 date\(s\) are held out, and 5 are needed"):
+        missed(stack, [hidden_by(shapes, stack.observed, torch.arange(4), Rng(0))], Choice())
     cases = missed(stack, sets, Choice())
     assert int(cases.known.sum()) == sum(int(part.sum()) for part in sets)
     assert bool(torch.isfinite(cases.conditions()).all())

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from posteriori.audit.scores import crps_draws
+from posteriori.core.errors import DataError
 from posteriori.domains.geography.cloud_contest import Choice, model_of
 from posteriori.domains.geography.cloud_gaps import GappyStack, cells_to_seen, days_to_seen
 from posteriori.domains.geography.dressing import Dressing
@@ -22,7 +23,16 @@ def missed(stack: GappyStack, sets: Sequence[Tensor], choice: Choice) -> Missed:
 
     A net is told which cells are seen, by how much each seen one misses what its own series foretells, the filling, its
     spread, and how far the next value is in time and space.
+
+    Raises:
+        DataError: cells are held out on fewer than ``FOLDS`` dates, so that no stretch is left out.
     """
+    days = int(torch.stack(list(sets)).any(0).any((1, 2)).sum())
+    if days < FOLDS:
+        raise DataError(
+            f"cells of {days} date(s) are held out, and {FOLDS} are needed to try a diffusion model on a stretch left "
+            "out: give more dates, or leave diffusion out."
+        )
     parts = [_cases(stack, held, choice) for held in sets if bool(held.any())]
     error, std, told, distances, date = (torch.cat(part) for part in zip(*parts, strict=True))
     every = date.unique()
