@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 
-from posteriori.core.errors import DataError, OptionError, ShapeError
+from posteriori.core import memory
+from posteriori.core.errors import DataError, MemoryBudgetError, OptionError, ShapeError
 from posteriori.core.map_grid import MapGrid, as_wkt
 from posteriori.core.random import Rng
 from posteriori.core.raster import Kind, Raster
@@ -361,6 +362,9 @@ def test_a_total_beyond_the_map_is_refused_at_once(monkeypatch: pytest.MonkeyPat
         Study(total=room + 1)(Context(Rng(0)))
     with pytest.raises(AssertionError, match="learnt"):
         Study(total=room)(Context(Rng(0)))
+    monkeypatch.setattr(memory, "available", lambda: 10_000_000)
+    with pytest.raises(MemoryBudgetError, match="fewer members="):
+        Study(members=2000)(Context(Rng(0)))
 
 
 def test_members_are_judged_as_one_by_one() -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from posteriori.audit.report import Figure, Gate, Report
+from posteriori.core import memory
 from posteriori.core.draws import Draws
 from posteriori.core.errors import DataError, OptionError
 from posteriori.core.random import Rng
@@ -39,6 +40,8 @@ from posteriori.domains.study import Outcome
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Picture
 
+FEATURES = 100
+"""Numbers of each cell that are held at most while chances are learnt."""
 RUNS = 400
 """Runs of the known law behind the true probabilities of the made-up city."""
 REFERENCES = (
@@ -97,6 +100,10 @@ class Study:
             land = read_land(self.data, self.drivers, self.excluded, self.protected, self.years, self.regrid)
         else:
             land, city = grown_city(context.rng.child("city"))
+        need = 8.0 * land.codes[0].size * (4 * self.members + FEATURES)
+        memory.require(
+            need, f"land change on {land.codes[0].size:,} cells", "take fewer members=, or a part of the maps"
+        )
         return _Findings.of(self, land, city, context).outcome()
 
 
