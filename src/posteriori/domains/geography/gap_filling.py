@@ -269,11 +269,13 @@ class Filler:
 
 
 def _with_neighbours(folds: Sequence[Fold], alone: Trial, reach: int, shape: tuple[int, ...]) -> list[Trial]:
-    """Trials with ``reach`` layers to each side; the nugget, which tames their chance correlations, is tried anew."""
-    first = Trial(alone.scales, _score(foretell(folds, alone.scales, reach), LocalAmplitude(), shape), reach)
-    if first.crps > HOPELESS * alone.crps:
-        return [first]
-    return [first, *_along(folds, first, "nugget", shape)]
+    """Trials with ``reach`` layers to each side; numbers that chance correlations across layers move are tried anew."""
+    trials = [Trial(alone.scales, _score(foretell(folds, alone.scales, reach), LocalAmplitude(), shape), reach)]
+    if trials[0].crps > HOPELESS * alone.crps:
+        return trials
+    for name in ("common", "nugget", "leading"):
+        trials += _along(folds, min(trials, key=lambda trial: trial.crps), name, shape)
+    return trials
 
 
 def _along(folds: Sequence[Fold], best: Trial, name: str, shape: tuple[int, ...]) -> list[Trial]:
