@@ -75,6 +75,7 @@ def test_study_scores_hidden_cells_fills_gaps_and_keeps_every_observed_bit(
         assert found.scores["kriging"][name] > 0
     assert found.scores["crps"] < found.scores["nearest"]["crps"]
     assert found.scores["gaps_filled"] == 4
+    assert found.scores["gaps_left"] == 0
     for name, write in found.files.items():
         write(tmp_path / name)
     data, filled = read_raster(files[1]), read_raster(tmp_path / "filled.nc", "t2m")
@@ -351,6 +352,7 @@ def test_a_layer_with_nothing_to_fill_from_stays_a_gap_and_members_are_those_ask
     found = quick((files[0], tmp_path / "now.nc"), model=tmp_path / "model.json")(Context(Rng(0)))
     assert found.scores["members"] == 39
     assert found.scores["gaps_filled"] == 0
+    assert found.scores["gaps_left"] == SHAPE[0] * SHAPE[1]
     found.files["filled.nc"](tmp_path / "filled.nc")
     filled = read_raster(tmp_path / "filled.nc", "t2m")
     assert np.array_equal(filled.observed, ~missing)

@@ -235,6 +235,22 @@ def test_several_rasters_on_one_grid_share_a_file(tmp_path: Path) -> None:
         write_rasters([mean, replace(height, grid=MapGrid((2, 3), (2, 0, 0, 0, -1, 2), WGS84))], tmp_path / "x.nc")
 
 
+def test_files_that_count_from_dates_of_their_own_are_joined(tmp_path: Path) -> None:
+    """As xarray writes single frames: each in days since its own time."""
+    at = [np.datetime64("2020-10-31T00:50:00"), np.datetime64("2020-10-31T00:40:00"), np.datetime64("2020-10-30T23:50")]
+    for name, time in zip("abc", at, strict=True):
+        layers = Layers("time", np.array([0]), f"days since {str(time.astype('datetime64[s]')).replace('T', ' ')}")
+        write_raster(
+            Raster("rain", np.ones((1, 1, 2), np.int16), MapGrid((1, 2)), layers=layers), tmp_path / f"{name}.nc"
+        )
+    found = read_raster(tmp_path / "*.nc")
+    assert found.layers.times.astype("datetime64[s]").tolist() == sorted(t.astype("datetime64[s]").tolist() for t in at)
+    other = Raster("rain", np.ones((1, 1, 2), np.int32), MapGrid((1, 2)), layers=layers)
+    write_raster(other, tmp_path / "d.nc")
+    with pytest.raises(DataError, match="differ in dtype: int16 and int32"):
+        read_raster(tmp_path / "*.nc")
+
+
 def test_many_files_are_joined_in_order_of_time(tmp_path: Path) -> None:
     grid = MapGrid((1, 2))
     for name, hour in (("a", 9), ("b", 3), ("c", 6)):

@@ -84,6 +84,7 @@ def scores(findings: Findings, seconds: float) -> dict[str, Score]:
             "neighbours": model.reach,
         },
         "gaps_filled": sum(len(cells) for cells, _ in findings.gaps.values()),
+        "gaps_left": gaps_left(findings),
         "seconds_learning": findings.seconds,
         "seconds": seconds,
     }
@@ -112,8 +113,15 @@ def report(findings: Findings) -> Report:
         figures.append(
             Figure("nearest_history", near, unit="h", note="between what was learnt from and what is filled")
         )
+    note = "cells of layers that too little is observed of, or that the history does not know"
+    figures.append(Figure("gaps_left", gaps_left(findings), note=note))
     title = f"{len(judged.blocks)} fillings of {findings.asked.fields.name}, mask {Path(findings.masking.kind).name}"
     return Report(title, tuple(figures))
+
+
+def gaps_left(findings: Findings) -> int:
+    """Cells of the data's own gaps that stay gaps."""
+    return int((~findings.asked.fields.observed).sum()) - sum(len(cells) for cells, _ in findings.gaps.values())
 
 
 def _gate(name: str, error: float | None) -> Gate | None:

@@ -21,6 +21,7 @@ from posteriori.core.formats.r_raster import read_r
 from posteriori.core.formats.zarr_store import read_zarr, write_zarr
 from posteriori.core.map_grid import WGS84, MapGrid
 from posteriori.core.raster import Kind, Layers, Raster
+from posteriori.core.times import EVERYDAY
 
 __all__ = ["WGS84", "Kind", "Layers", "MapGrid", "Raster", "read_mask", "read_raster", "write_raster", "write_rasters"]
 NETCDF = (".nc", ".nc4", ".cdf")
@@ -108,21 +109,27 @@ def read_mask(path: str | Path, raster: Raster) -> NDArray[np.bool_]:
 
 
 def joined(rasters: list[Raster]) -> Raster:
-    """Rasters of one quantity and grid as layers of one, in order of time.
+    """Rasters of one quantity and grid as layers of one, in order of time; each may count its times from its own date.
 
     Raises:
         ShapeError: other grids. DataError: other dtypes, scales or units, or layers that stand twice.
     """
+    rasters = _on_one_clock(rasters)
     first = rasters[0]
     for other in rasters[1:]:
         if difference := first.grid.difference(other.grid):
             raise ShapeError(f"rasters named {first.name} cannot be joined: {difference}; regrid.onto(…) them first.")
-        facts = [
-            (r.stored.dtype, repr(r.nodata), r.scale, r.offset, r.unit, r.layers.unit, r.layers.calendar)
-            for r in (first, other)
-        ]
-        if facts[0] != facts[1]:
-            raise DataError(f"rasters named {first.name} differ: {facts[0]} against {facts[1]}.")
+        for what, mine, its in (
+            ("dtype", first.stored.dtype, other.stored.dtype),
+            ("nodata", repr(first.nodata), repr(other.nodata)),
+            ("scale and offset", (first.scale, first.offset), (other.scale, other.offset)),
+            ("unit", first.unit, other.unit),
+            ("layers", (first.layers.unit, first.layers.calendar), (other.layers.unit, other.layers.calendar)),
+        ):
+            if mine != its:
+                raise DataError(
+                    f"rasters named {first.name} differ in {what}: {mine} and {its}; write them alike first."
+                )
     labels = np.concatenate([r.layers.labels for r in rasters])
     stored = np.concatenate([r.stored for r in rasters])
     layers = replace(first.layers, labels=labels) if first.layers.dim else Layers("file", np.arange(len(stored)))
@@ -135,6 +142,17 @@ def joined(rasters: list[Raster]) -> Raster:
             f"{layers.times[twice[0]] if layers.timed else layers.labels[twice[0]]}; give files that do not overlap."
         )
     return replace(first, stored=stored[order], layers=layers)
+
+
+def _on_one_clock(rasters: list[Raster]) -> list[Raster]:
+    """The same with times in seconds from one date, where files of everyday calendars count from dates of their own."""
+    layers = [raster.layers for raster in rasters]
+    everyday = all(each.timed and each.calendar.lower() in EVERYDAY for each in layers)
+    if len({each.unit for each in layers}) == 1 or not everyday:
+        return rasters
+    half = np.timedelta64(500, "ms")
+    clocks = [replace(Layers.at(each.times + half), dim=layers[0].dim) for each in layers]
+    return [replace(raster, layers=clock) for raster, clock in zip(rasters, clocks, strict=True)]
 
 
 def named(pattern: str) -> list[Path]:
