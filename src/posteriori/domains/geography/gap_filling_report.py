@@ -92,7 +92,7 @@ def scores(findings: Findings, seconds: float) -> dict[str, Score]:
 
 
 def report(findings: Findings) -> Report:
-    """The scores as figures; gates on calibration and on doing no worse than the reference."""
+    """The scores as figures; gates on calibration and on doing no worse than the reference, beyond two standard errors."""
     judged, unit = findings.judged, findings.asked.fields.unit
     figures = []
     units = {"crps": unit, "rmse": unit, "coverage90": "", "spread_skill": ""}
@@ -105,8 +105,8 @@ def report(findings: Findings) -> Report:
         if name != OURS:
             figures += [Figure(f"{name}.{key}", value, unit=units[key]) for key, value in judged.scores(name).items()]
     for name in (REFERENCE, KRIGING):
-        gate = Gate(high=1.0) if name == REFERENCE else None
         error = judged.over_interval(OURS, name).standard_error if judged.enough else None
+        gate = Gate(high=1.0 + 2 * (error or 0.0)) if name == REFERENCE else None
         figures.append(Figure(f"crps_over_{name}", judged.over(OURS, name), error, gate=gate))
     near = float(np.abs(findings.asked.now[:, None] - findings.asked.past).min()) if findings.asked.timed else None
     if near is not None:
