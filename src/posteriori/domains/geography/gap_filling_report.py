@@ -92,7 +92,7 @@ def scores(findings: Findings, seconds: float) -> dict[str, Score]:
 
 
 def report(findings: Findings) -> Report:
-    """The scores as figures; gates on calibration and on doing no worse than the reference, beyond two standard errors."""
+    """The scores as figures; gates on calibration and on doing no worse than the reference by two standard errors."""
     judged, unit = findings.judged, findings.asked.fields.unit
     figures = []
     units = {"crps": unit, "rmse": unit, "coverage90": "", "spread_skill": ""}
