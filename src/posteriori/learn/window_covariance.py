@@ -100,11 +100,11 @@ class Window:
         blocks = self._blocks(scales, 2 * reach)
         if self.whole:
             return _assembled(alone, blocks)
-        for share in DAMPING[:-1]:
+        for share in DAMPING:
             matrix = _assembled(alone, [share * block for block in blocks])
             if not bool(torch.linalg.cholesky_ex(matrix)[1].any()):
-                return matrix
-        return _assembled(alone, [DAMPING[-1] * block for block in blocks])
+                break
+        return matrix
 
     def _blocks(self, scales: Scales, most: int) -> list[Tensor]:
         """K_τ for τ = 1 … most."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,9 +13,6 @@ from posteriori.core.errors import DataError
 from posteriori.domains.geography import land_drivers
 from posteriori.domains.geography.land_maps import Codes, Floats, LandMaps, Mask
 from posteriori.inference.exact_totals import TINY
-
-Features = Callable[[Codes, int, int], Floats]
-"""State (y, x), gained class and time → (y, x, feature)."""
 
 
 @dataclass(frozen=True, eq=False)

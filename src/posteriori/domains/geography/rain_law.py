@@ -17,8 +17,6 @@ from posteriori.domains.geography.motion import carried, inside, motion, origins
 from posteriori.domains.geography.steps import WET, noise
 
 Floats = NDArray[np.float64]
-ROOT = 1 / 3
-"""Rain is the cube of the censored Gaussian quantity."""
 CELLS = 1200
 """Cells of each case that are learnt from."""
 FAR = 1e-3
